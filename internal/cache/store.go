@@ -1,0 +1,112 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"io"
+	"iter"
+	"time"
+
+	"github.com/bezoar-cache/bezoar/internal/artifact"
+)
+
+// What a store answers beside success. Any other error means that the store is in trouble: it is never
+// mistaken for a miss.
+var (
+	// ErrNotExist says that there is no entry under the key.
+	ErrNotExist = errors.New("no such entry")
+	// ErrExist says that there is an entry under the key already; it stays as it is.
+	ErrExist = errors.New("the entry exists already")
+	// ErrDamaged says that what lay under the key was no whole entry of that key. It was set aside: the key is
+	// free again. It is a miss to a client and an alarm to the operator.
+	ErrDamaged = errors.New("the stored entry was damaged and is set aside")
+)
+
+// Store keeps entries. Implementations are safe for concurrent use, also by several processes
+// over the same storage, and pass the contract suite in internal/store/storetest.
+//
+// Retries, metrics, tiers, seals and faults are decorators: a Store over a Store.
+type Store interface {
+	// Open returns the entry under key, whole, or [ErrNotExist], or [ErrDamaged]. The caller closes it.
+	Open(ctx context.Context, key Key) (*Object, error)
+	// Create begins an entry under key. It may return [ErrExist] at once; it needs not. Nobody sees the entry
+	// before its Commit.
+	Create(ctx context.Context, key Key) (Draft, error)
+	// Delete removes the entry under key; [ErrNotExist] if there is none. Readers that have it open read
+	// on to the end.
+	Delete(ctx context.Context, key Key) error
+	// List yields the entries of a workspace, of all workspaces if it is empty, in no promised order, without
+	// reading bodies. Entries that come or go meanwhile may or may not be seen. An error that is yielded
+	// is about one entry or one part of the store; the listing goes on after it if the consumer does.
+	List(ctx context.Context, workspace Workspace) iter.Seq2[Entry, error]
+}
+
+// Draft is an entry in the making.
+type Draft interface {
+	// Write appends to the body.
+	io.Writer
+	// Commit publishes what was written under the draft's key: atomically, never in place of
+	// another entry. [ErrExist] if there is a whole one already: of any number of drafts of one key, in
+	// any number of processes, one wins. The record's Size must be what was written. After an
+	// error nothing is visible that was not before. The draft is spent either way.
+	Commit(ctx context.Context, record Record) error
+	// Abort drops the draft and all that it holds. After a Commit it does nothing, so that it can be deferred.
+	Abort()
+}
+
+// Object is an open entry.
+type Object struct {
+	Entry
+	// Body yields exactly Record.Size bytes from its first Read. It implements [io.WriterTo] where the kernel can move
+	// the bytes by itself (sendfile).
+	Body io.ReadCloser
+}
+
+// Close ends the reading. It may be called more than once.
+func (o *Object) Close() error { return o.Body.Close() }
+
+// Entry is an artifact's key and record.
+type Entry struct {
+	Key    Key
+	Record Record
+}
+
+// Record is what is kept beside an artifact's bytes. Stores keep it as JSON, so that later versions can add fields.
+type Record struct {
+	// Size counts the artifact's bytes.
+	Size int64 `json:"size"`
+	// SHA256 is the digest of the artifact's bytes.
+	SHA256 artifact.Digest `json:"sha256"`
+	// Content is the canonical digest of what the artifact unpacks to; see [artifact.Summary].
+	Content artifact.Digest `json:"content"`
+	// Inflated counts the bytes of the archive after decompression.
+	Inflated int64 `json:"inflated"`
+	// Members counts the archive's members.
+	Members int `json:"members"`
+	// Opaque says that the body is not an archive of the known format and was stored unchecked.
+	Opaque bool `json:"opaque,omitempty"`
+	// Created is when the upload was complete, by the server's clock, in UTC.
+	Created time.Time `json:"created"`
+	// Producer says who uploaded it.
+	Producer Producer `json:"producer"`
+}
+
+// Producer is who uploaded an entry, taken from a verified credential alone.
+type Producer struct {
+	// Kind is "anonymous" (an open server) or "token" (a static token).
+	Kind string `json:"kind"`
+	// TokenID and TokenName are those of the static token.
+	TokenID   string `json:"token_id,omitempty"`
+	TokenName string `json:"token_name,omitempty"`
+}
+
+// Grant is what a request may do: read an ordered list of scopes in one workspace and write at most one.
+type Grant struct {
+	Workspace Workspace
+	// Read lists the scopes that a hash is looked for in, first to last. Empty: reads are misses.
+	Read []Scope
+	// Write is the scope that uploads go to. Empty: uploads are denied.
+	Write Scope
+	// Producer goes into the record of what is written.
+	Producer Producer
+}
