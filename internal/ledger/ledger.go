@@ -1,0 +1,139 @@
+// Package ledger keeps the records in a SQLite database inside the data directory. Any number of processes may work on it at the same
+// time: a server and the commands beside it.
+package ledger
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"time"
+
+	_ "modernc.org/sqlite" // the driver "sqlite"
+)
+
+// FileName is the name of the database in the data directory. SQLite keeps two more files beside it, with -wal and -shm
+// appended, while it is open.
+const FileName = "ledger.db"
+
+// DefaultTimeout bounds each call whose context has no deadline of its own.
+const DefaultTimeout = 10 * time.Second
+
+// Errors that callers can tell apart. All of them come with a text for people.
+var (
+	// ErrNewer is for a ledger that a later release has written.
+	ErrNewer = errors.New("the ledger is of a newer release")
+	// ErrForeign is for a SQLite database that is no ledger.
+	ErrForeign = errors.New("the file is not a ledger")
+	// ErrDamaged is for a file that is no whole SQLite database.
+	ErrDamaged = errors.New("the ledger is damaged")
+	// ErrLocked is for a ledger that another process kept locked for too long.
+	ErrLocked = errors.New("the ledger is locked")
+	// ErrReplaced is for a ledger whose file was removed or replaced while it was open.
+	ErrReplaced = errors.New("the ledger was replaced while it was open")
+)
+
+// Ledger is an open ledger. It is safe for concurrent use.
+type Ledger struct {
+	db   *sql.DB
+	path string
+	file fs.FileInfo // of the opened file, to notice when another one takes its name
+}
+
+// Open opens the ledger in the data directory dir. What is missing is made, directory included, readable to its owner alone, and an
+// older ledger is brought up to date. Several processes may do so at once.
+func Open(ctx context.Context, dir string) (*Ledger, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make the data directory: %w", err)
+	}
+	return open(ctx, dir, os.O_CREATE)
+}
+
+// OpenExisting is [Open] without making a ledger: it is an error that wraps [fs.ErrNotExist] if there is none.
+func OpenExisting(ctx context.Context, dir string) (*Ledger, error) {
+	return open(ctx, dir, 0)
+}
+
+func open(ctx context.Context, dir string, flags int) (*Ledger, error) {
+	path, err := filepath.Abs(filepath.Join(dir, FileName))
+	if err != nil {
+		return nil, err
+	}
+	// SQLite would make it with the permissions that the umask leaves; its other files take over those of this one.
+	file, err := os.OpenFile(path, os.O_RDWR|flags, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open the ledger: %w", err)
+	}
+	info, err := file.Stat()
+	if err = errors.Join(err, file.Close()); err != nil {
+		return nil, fmt.Errorf("open the ledger: %w", err)
+	}
+	db, err := sql.Open("sqlite", dsn(path))
+	if err != nil {
+		return nil, fmt.Errorf("open the ledger: %w", err)
+	}
+	// A few readers at a time; there is only ever one writer.
+	db.SetMaxOpenConns(4)
+	l := &Ledger{db: db, path: path, file: info}
+	if err := l.prepare(ctx); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return l, nil
+}
+
+// dsn names the database to the driver. Its parameters hold for each connection.
+func dsn(path string) string {
+	params := url.Values{
+		"mode": {"rw"}, // never make a file: its permissions would be others
+		// Every transaction is one that writes: taking the lock at once, it waits for its turn instead of failing halfway.
+		"_txlock": {"immediate"},
+		"_pragma": {
+			"busy_timeout(5000)", // in ms; the end of the context ends it too
+			"foreign_keys(on)",
+			"synchronous(full)", // a revocation that was confirmed survives a power failure
+			"trusted_schema(off)",
+		},
+	}
+	u := url.URL{Scheme: "file", Path: filepath.ToSlash(path), OmitHost: true, RawQuery: params.Encode()}
+	return u.String()
+}
+
+// prepare makes the database one that can be worked with.
+func (l *Ledger) prepare(ctx context.Context) error {
+	ctx, cancel := bound(ctx)
+	defer cancel()
+	if err := l.migrate(ctx); err != nil {
+		return l.explain(ctx, err)
+	}
+	return nil
+}
+
+// Close ends the work with the ledger.
+func (l *Ledger) Close() error { return l.db.Close() }
+
+// Path returns the path of the database file.
+func (l *Ledger) Path() string { return l.path }
+
+// transact runs do in a transaction that holds the write lock from its beginning.
+func (l *Ledger) transact(ctx context.Context, do func(*sql.Tx) error) error {
+	tx, err := l.db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	if err := do(tx); err != nil {
+		return errors.Join(err, tx.Rollback())
+	}
+	return tx.Commit()
+}
+
+// bound sees to it that every call has a deadline.
+func bound(ctx context.Context) (context.Context, context.CancelFunc) {
+	if _, ok := ctx.Deadline(); ok {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, DefaultTimeout)
+}

@@ -1,0 +1,167 @@
+package ledger
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/bezoar-cache/bezoar/internal/cache"
+	"github.com/bezoar-cache/bezoar/internal/trust"
+)
+
+// What the calls about tokens answer beside success.
+var (
+	// ErrTokenExists is for a name that another token of the workspace has that is not revoked.
+	ErrTokenExists = errors.New("there is such a token already")
+	// ErrNoToken is for an id or name that no token has.
+	ErrNoToken = errors.New("there is no such token")
+	// ErrAmbiguous is for a name that tokens of several workspaces have.
+	ErrAmbiguous = errors.New("several tokens have this name")
+)
+
+// A Ledger is where an authenticator gets its tokens.
+var _ trust.Source = (*Ledger)(nil)
+
+// CreateToken records a token. Its times are cut to milliseconds. [ErrTokenExists] if its workspace has one of that name that is not
+// revoked.
+func (l *Ledger) CreateToken(ctx context.Context, t trust.Token) error {
+	if err := t.Validate(); err != nil {
+		return err
+	}
+	ctx, cancel := bound(ctx)
+	defer cancel()
+	err := l.transact(ctx, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, `
+			INSERT INTO tokens (id, hash, name, workspace, access, created, expires, revoked) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
+			t.ID, t.Hash[:], t.Name, string(t.Workspace), string(t.Access), millis(t.Created), millis(t.Expires), millis(t.Revoked))
+		return err
+	})
+	if isDuplicate(err) {
+		return fmt.Errorf("%w: workspace %s has a token %q: choose another name, or revoke that one first", ErrTokenExists, t.Workspace, t.Name)
+	}
+	return l.explain(ctx, err)
+}
+
+// Tokens returns all tokens that ever were, oldest first.
+func (l *Ledger) Tokens(ctx context.Context) ([]trust.Token, error) {
+	ctx, cancel := bound(ctx)
+	defer cancel()
+	tokens, err := queryTokens(ctx, l.db, `ORDER BY created, id`)
+	return tokens, l.explain(ctx, err)
+}
+
+// Version implements [trust.Source]: it counts the changes of tokens. [ErrReplaced] if the file is no longer the one that was opened: what
+// another process writes then would never be seen.
+func (l *Ledger) Version(ctx context.Context) (int64, error) {
+	ctx, cancel := bound(ctx)
+	defer cancel()
+	switch info, err := os.Stat(l.path); {
+	case err != nil:
+		return 0, fmt.Errorf("%w: restart the server: %w", ErrReplaced, err)
+	case !os.SameFile(info, l.file):
+		return 0, fmt.Errorf("%w: %s is another file now: restart the server", ErrReplaced, l.path)
+	}
+	var version int64
+	err := l.db.QueryRowContext(ctx, `SELECT value FROM revisions WHERE name = 'tokens'`).Scan(&version)
+	return version, l.explain(ctx, err)
+}
+
+// RevokeToken revokes the token with that id, or else the one with that name, in the named workspace or, if that is empty, in any. It
+// returns the token as it is then. One that was revoked before stays as it was, and that is no error. [ErrNoToken]; [ErrAmbiguous].
+func (l *Ledger) RevokeToken(ctx context.Context, idOrName string, workspace cache.Workspace, now time.Time) (trust.Token, error) {
+	ctx, cancel := bound(ctx)
+	defer cancel()
+	var t trust.Token
+	err := l.transact(ctx, func(tx *sql.Tx) error {
+		tokens, err := queryTokens(ctx, tx, `WHERE (id = ?1 OR name = ?1) AND (workspace = ?2 OR ?2 = '') ORDER BY created, id`,
+			idOrName, string(workspace))
+		if err != nil {
+			return err
+		}
+		if t, err = choose(tokens, idOrName); err != nil || !t.Revoked.IsZero() {
+			return err
+		}
+		t.Revoked = time.UnixMilli(now.UnixMilli()).UTC()
+		_, err = tx.ExecContext(ctx, `UPDATE tokens SET revoked = ? WHERE id = ?`, millis(t.Revoked), t.ID)
+		return err
+	})
+	if errors.Is(err, ErrNoToken) || errors.Is(err, ErrAmbiguous) {
+		return trust.Token{}, err
+	}
+	return t, l.explain(ctx, err)
+}
+
+// choose picks the one token that is meant: by id, by the name of one that is not revoked, or the one of that name
+// that was revoked last.
+func choose(tokens []trust.Token, idOrName string) (trust.Token, error) {
+	var live []trust.Token
+	for _, t := range tokens {
+		if t.ID == idOrName {
+			return t, nil
+		}
+		if t.Revoked.IsZero() {
+			live = append(live, t)
+		}
+	}
+	switch {
+	case len(live) == 1:
+		return live[0], nil
+	case len(live) > 1:
+		var ids []string
+		for _, t := range live {
+			ids = append(ids, fmt.Sprintf("%s in workspace %s", t.ID, t.Workspace))
+		}
+		return trust.Token{}, fmt.Errorf("%w: %q is %s: give the id, or the workspace", ErrAmbiguous, idOrName, strings.Join(ids, ", "))
+	case len(tokens) == 0:
+		return trust.Token{}, fmt.Errorf("%w: %q is neither the id nor the name of one", ErrNoToken, idOrName)
+	}
+	last := tokens[0]
+	for _, t := range tokens {
+		if t.Revoked.After(last.Revoked) {
+			last = t
+		}
+	}
+	return last, nil
+}
+
+type rowsQuerier interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}
+
+func queryTokens(ctx context.Context, q rowsQuerier, where string, args ...any) (tokens []trust.Token, err error) {
+	rows, err := q.QueryContext(ctx, `SELECT id, hash, name, workspace, access, created, expires, revoked FROM tokens `+where, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		var (
+			t                         trust.Token
+			hash                      []byte
+			created, expires, revoked sql.NullInt64
+		)
+		if err := rows.Scan(&t.ID, &hash, &t.Name, &t.Workspace, &t.Access, &created, &expires, &revoked); err != nil {
+			return nil, err
+		}
+		copy(t.Hash[:], hash)
+		t.Created, t.Expires, t.Revoked = instant(created), instant(expires), instant(revoked)
+		tokens = append(tokens, t)
+	}
+	return tokens, rows.Err()
+}
+
+// millis is how times are stored: milliseconds since the Unix epoch, NULL for the zero time.
+func millis(t time.Time) sql.NullInt64 {
+	return sql.NullInt64{Int64: t.UnixMilli(), Valid: !t.IsZero()}
+}
+
+func instant(ms sql.NullInt64) time.Time {
+	if !ms.Valid {
+		return time.Time{}
+	}
+	return time.UnixMilli(ms.Int64).UTC()
+}

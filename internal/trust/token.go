@@ -1,0 +1,102 @@
+package trust
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/bezoar-cache/bezoar/internal/cache"
+)
+
+// MaxTokenName bounds the name of a token, in bytes.
+const MaxTokenName = 100
+
+// Token is a static token, as it is kept: without its text.
+type Token struct {
+	// ID is Hash.ID().
+	ID string
+	// Name tells people what the token is for; see [ParseTokenName].
+	Name string
+	// Workspace is the only one that the token is good for.
+	Workspace cache.Workspace
+	// Access is what it may do there.
+	Access Access
+	// Hash is that of its text.
+	Hash TokenHash
+	// Created, Expires and Revoked are in UTC. The zero time is: not known, never, and not revoked.
+	Created, Expires, Revoked time.Time
+}
+
+// State is what a token is worth at a time.
+type State string
+
+// The states of a token. Revoked outweighs expired: a build goes on without cache after an expiry, a revocation is meant to be seen.
+const (
+	Active  State = "active"
+	Expired State = "expired"
+	Revoked State = "revoked"
+)
+
+// State tells what the token is worth. It has expired from the very instant of Expires.
+func (t *Token) State(now time.Time) State {
+	switch {
+	case !t.Revoked.IsZero():
+		return Revoked
+	case !t.Expires.IsZero() && !now.Before(t.Expires):
+		return Expired
+	}
+	return Active
+}
+
+// Grant is what the bearer of the token may do while it is active.
+func (t *Token) Grant() cache.Grant {
+	read, write := t.Access.scopes(t.ID)
+	return cache.Grant{
+		Workspace: t.Workspace,
+		Read:      read,
+		Write:     write,
+		Producer:  cache.Producer{Kind: ProducerToken, TokenID: t.ID, TokenName: t.Name},
+	}
+}
+
+// Validate checks what comes from a person or a file.
+func (t *Token) Validate() error {
+	if t.Hash == (TokenHash{}) {
+		return errors.New("a token without a hash")
+	}
+	if t.ID != t.Hash.ID() {
+		return fmt.Errorf("the token's id %q does not belong to its hash, whose id is %s", t.ID, t.Hash.ID())
+	}
+	if _, err := ParseTokenName(t.Name); err != nil {
+		return err
+	}
+	if _, err := cache.ParseWorkspace(string(t.Workspace)); err != nil {
+		return err
+	}
+	_, err := ParseAccess(string(t.Access))
+	return err
+}
+
+// ParseTokenName checks a token's name: 1 to [MaxTokenName] bytes of printable text that begins and ends with no blank, is not
+// to be mistaken for a token's id and holds no token.
+func ParseTokenName(s string) (string, error) {
+	switch {
+	case s == "":
+		return "", errors.New("a token needs a name that tells what it is for")
+	case strings.Contains(s, TokenPrefix):
+		// Somebody pasted a secret into the wrong place: it goes nowhere, this text included.
+		return "", fmt.Errorf("the name of a token must not contain %s: names are shown and logged", TokenPrefix)
+	case len(s) > MaxTokenName:
+		return "", fmt.Errorf("the name of a token has at most %d bytes, this one has %d", MaxTokenName, len(s))
+	case !utf8.ValidString(s) || strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }):
+		return "", errors.New("the name of a token has printable characters only")
+	case strings.TrimSpace(s) != s:
+		return "", errors.New("the name of a token neither begins nor ends with a blank")
+	case looksLikeID(s):
+		return "", fmt.Errorf("the name %s looks like the id of a token: choose one that does not", s)
+	}
+	return s, nil
+}
