@@ -1,0 +1,134 @@
+// Package config is the strict, typed configuration of the server.
+//
+// Every setting is a field of [Config]. Its tags hold the one name under which it is a flag, an
+// environment variable and a key of the file, with its default, its bounds and its help. Flags,
+// decoding, the printed configuration, the JSON Schema and the table in the docs all come from
+// these tags, so that a setting is written down once.
+package config
+
+import (
+	"bytes"
+	"encoding/json"
+	"log/slog"
+	"reflect"
+	"strings"
+	"time"
+)
+
+// Config is the whole configuration of a server, checked and with defaults filled in. [Load] makes it.
+//
+// Its String, JSON and log forms hold no secret.
+//
+// The tags of a field: name; help; default, in the form of an environment variable; shown, the default in words where it
+// depends on the machine; enum, the only values; min and max, both allowed; example, for hints.
+type Config struct {
+	Listen    []Listener `name:"listen" default:"127.0.0.1:8099" example:"127.0.0.1:8099" help:"Where to listen: host:port, unix:/path.sock or systemd (sockets handed over by systemd)"`
+	Data      Path       `name:"data" shown:"the user's state directory" example:"/var/lib/bezoar" help:"Directory of the ledger and, unless --store says otherwise, of the artifacts"`
+	Store     StoreURL   `name:"store" shown:"store in the data directory" example:"file:///var/lib/bezoar/store" help:"Where artifacts are kept, as a URL: file:///path"`
+	PublicURL PublicURL  `name:"public-url" example:"https://cache.example.com" help:"URL under which clients reach this server; printed at start"`
+	TLSCert   Path       `name:"tls-cert" example:"/etc/bezoar/tls.crt" help:"File with the TLS certificate chain, PEM; needs --tls-key"`
+	TLSKey    Path       `name:"tls-key" example:"/etc/bezoar/tls.key" help:"File with the key of the TLS certificate, PEM; needs --tls-cert"`
+	Tokens    []Token    `name:"tokens" example:"name=ci;access=trusted;hash=sha256:..." help:"Static tokens by hash: name=ci;workspace=web;access=trusted;hash=sha256:...;expires=2027-01-01"`
+
+	MetricsListen Address `name:"metrics-listen" example:"127.0.0.1:9099" help:"Second address, host:port, for metrics and health"`
+	MetricsToken  Secret  `name:"metrics-token" help:"Bearer token that /metrics asks for"`
+
+	LogFormat string     `name:"log-format" default:"text" enum:"text,json" help:"Form of log lines"`
+	LogLevel  slog.Level `name:"log-level" default:"info" enum:"debug,info,warn,error" help:"Least level that is logged"`
+
+	MaxArtifactSize Size   `name:"max-artifact-size" default:"2GiB" min:"1" max:"1PiB" help:"Largest artifact accepted, in bytes or with a unit"`
+	MaxInflatedSize Size   `name:"max-inflated-size" default:"16GiB" min:"1" max:"1PiB" help:"Largest size of an artifact after decompression, in bytes or with a unit"`
+	MaxInflateRatio int    `name:"max-inflate-ratio" default:"200" min:"1" max:"1000000" help:"Largest ratio of decompressed to compressed size"`
+	MaxMembers      int    `name:"max-members" default:"250000" min:"1" max:"100000000" help:"Most files and directories in one artifact"`
+	MaxPathLength   int    `name:"max-path-length" default:"4096" min:"16" max:"65536" help:"Longest path in an artifact, in bytes"`
+	UnknownFormat   string `name:"unknown-format" default:"refuse" enum:"refuse,store" help:"What to do with an upload that is no gzip: refuse it, or store it unchecked"`
+
+	HeaderTimeout   time.Duration `name:"header-timeout" default:"10s" min:"1ms" max:"24h" help:"How long a client may take for the headers of a request"`
+	IdleTimeout     time.Duration `name:"idle-timeout" default:"2m" min:"1ms" max:"24h" help:"How long a connection stays open between requests"`
+	StallTimeout    time.Duration `name:"stall-timeout" default:"30s" min:"1ms" max:"24h" help:"How long an upload or download may go without moving a byte"`
+	StoreTimeout    time.Duration `name:"store-timeout" default:"10s" min:"1ms" max:"24h" help:"How long the store may take for its first answer"`
+	DrainTimeout    time.Duration `name:"drain-timeout" default:"30s" min:"0s" max:"24h" help:"How long a refused upload is read before the answer; 0s: not at all"`
+	DrainLimit      Size          `name:"drain-limit" default:"2GiB" min:"0" max:"1PiB" help:"How much of a refused upload is read before the answer; 0: nothing"`
+	ShutdownTimeout time.Duration `name:"shutdown-timeout" default:"30s" min:"0s" max:"24h" help:"How long running transfers may go on at SIGTERM"`
+}
+
+// Format of log lines and treatment of unknown formats.
+const (
+	LogText = "text"
+	LogJSON = "json"
+
+	UnknownRefuse = "refuse"
+	UnknownStore  = "store"
+)
+
+// String returns the configuration as one line of JSON, without secrets.
+func (c Config) String() string {
+	b, err := c.MarshalJSON()
+	if err != nil {
+		return "(configuration that has no JSON form)"
+	}
+	return string(b)
+}
+
+// GoString keeps secrets out of %#v.
+func (c Config) GoString() string { return "config.Config(" + c.String() + ")" }
+
+// MarshalJSON writes every setting in the order of the struct, as text or a list of texts. Secrets are redacted.
+func (c Config) MarshalJSON() ([]byte, error) {
+	var b bytes.Buffer
+	for i, s := range settings() {
+		if s.of != nil {
+			continue
+		}
+		b.WriteByte("{,"[min(i, 1)])
+		for j, v := range []any{s.name, s.plain(&c)} {
+			text, err := json.Marshal(v)
+			if err != nil {
+				return nil, err
+			}
+			if j > 0 {
+				b.WriteByte(':')
+			}
+			b.Write(text)
+		}
+	}
+	b.WriteByte('}')
+	return b.Bytes(), nil
+}
+
+// LogValue gives each setting as an attribute. Secrets are redacted.
+func (c Config) LogValue() slog.Value {
+	var attrs []slog.Attr
+	for _, s := range settings() {
+		if s.of == nil {
+			attrs = append(attrs, slog.Any(s.name, s.plain(&c)))
+		}
+	}
+	return slog.GroupValue(attrs...)
+}
+
+// plain returns the setting's value in c as a text or a list of texts, for logs.
+func (s *setting) plain(c *Config) any {
+	v := s.value(c)
+	if !s.list {
+		return format(v)
+	}
+	texts := make([]string, v.Len())
+	for i := range texts {
+		texts[i] = format(v.Index(i))
+	}
+	return texts
+}
+
+// value returns the setting's field in c, which can be set.
+func (s *setting) value(c *Config) reflect.Value { return reflect.ValueOf(c).Elem().Field(s.field) }
+
+// envName returns the name of the environment variable of the setting called name.
+func envName(name string) string {
+	return envPrefix + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
+}
+
+const (
+	envPrefix  = "BEZOAR_"
+	configName = "config" // a flag and an environment variable only
+)

@@ -1,0 +1,115 @@
+package config
+
+import (
+	"encoding/hex"
+	"strings"
+	"time"
+
+	"github.com/bezoar-cache/bezoar/internal/cache"
+)
+
+// Token is a static token, known by its hash alone.
+type Token struct {
+	Name      TokenName       `name:"name" required:"true" example:"ci" help:"Name of the token, for logs: letters, digits and . _ - @"`
+	Workspace cache.Workspace `name:"workspace" default:"default" help:"Workspace that it opens"`
+	Access    string          `name:"access" required:"true" enum:"read,isolated,trusted" example:"trusted" help:"What it may do"`
+	Hash      TokenHash       `name:"hash" required:"true" help:"sha256: and the SHA-256 of the token in 64 hexadecimal digits"`
+	Expires   time.Time       `name:"expires" example:"2027-01-01" help:"When it ends: a date (its first moment in UTC) or a time as in RFC 3339; never, if left out"`
+}
+
+// What a token may do.
+const (
+	AccessRead     = "read"
+	AccessIsolated = "isolated"
+	AccessTrusted  = "trusted"
+)
+
+// TokenName is the name of a token: 1 to [MaxTokenName] letters, digits and . _ - @, the first a letter or a digit.
+type TokenName string
+
+// MaxTokenName bounds the name of a token, in characters.
+const MaxTokenName = 64
+
+// TokenHash is the SHA-256 of a token's text.
+type TokenHash [32]byte
+
+const hashPrefix = "sha256:"
+
+// String returns "sha256:" and 64 hexadecimal digits.
+func (h TokenHash) String() string { return hashPrefix + hex.EncodeToString(h[:]) }
+
+// String tells the token without its hash.
+func (t Token) String() string {
+	s := string(t.Name) + " (workspace " + string(t.Workspace) + ", " + t.Access
+	if !t.Expires.IsZero() {
+		s += ", expires " + t.Expires.Format(time.RFC3339Nano)
+	}
+	return s + ")"
+}
+
+func parseTokenName(text string) (any, error) {
+	if strings.HasPrefix(text, tokenPrefix) {
+		return nil, &flaw{"is a token, not its name (not shown)", "write for example ci"}
+	}
+	for i, r := range text {
+		letter := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9'
+		if !letter && (i == 0 || !strings.ContainsRune("._-@", r)) {
+			return nil, &flaw{quoted(text) + " is not a name of a token", "begin with a letter or a digit, and use letters, digits and . _ - @ only"}
+		}
+	}
+	if len(text) > MaxTokenName {
+		return nil, &flaw{quoted(text) + " is too long for the name of a token", "write at most 64 characters"}
+	}
+	return TokenName(text), nil
+}
+
+func parseWorkspace(text string) (any, error) {
+	w, err := cache.ParseWorkspace(text)
+	if err != nil {
+		return nil, &flaw{quoted(text) + " is " + err.Error(), "write for example " + string(cache.DefaultWorkspace)}
+	}
+	return w, nil
+}
+
+// parseTokenHash shows nothing of text: whoever mixes up a token and its hash must not find it in a log.
+func parseTokenHash(text string) (any, error) {
+	const hint = "write sha256: and 64 hexadecimal digits, as from: printf %s \"$TOKEN\" | sha256sum"
+	if strings.Contains(text, tokenPrefix) {
+		return nil, &flaw{"is a token, not its hash (not shown)", hint}
+	}
+	digits, ok := strings.CutPrefix(text, hashPrefix)
+	if !ok {
+		return nil, &flaw{"does not begin with sha256: (not shown)", hint}
+	}
+	var h TokenHash
+	if n, err := hex.Decode(h[:], []byte(digits[:min(len(digits), 2*len(h))])); err != nil || n != len(h) || len(digits) != 2*len(h) {
+		return nil, &flaw{"is not a SHA-256 (not shown)", hint}
+	}
+	return h, nil
+}
+
+func parseExpiry(text string) (any, error) {
+	t, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		t, err = time.Parse(time.DateOnly, text)
+	}
+	// The bounds keep a slip of the keyboard out, and years that RFC 3339 cannot write in UTC.
+	if t = t.UTC(); err != nil || t.Year() < 2000 || t.Year() > 9998 {
+		return nil, &flaw{quoted(text) + " is not a date", "write for example 2027-01-01 or 2027-01-01T12:00:00Z"}
+	}
+	return t, nil
+}
+
+// parseTokenLine splits the one-line form of a token, name=ci;access=read;hash=..., into its fields.
+func parseTokenLine(text string, at Source) (node, error) {
+	const hint = "write name=ci;workspace=web;access=trusted;hash=sha256:...;expires=2027-01-01"
+	n := node{at: at, kind: mapping}
+	for part := range strings.SplitSeq(strings.TrimSuffix(text, ";"), ";") {
+		key, value, ok := strings.Cut(strings.TrimSpace(part), "=")
+		if !ok {
+			return node{}, &flaw{"is not a list of field=value with semicolons between them (not shown)", hint}
+		}
+		n.pairs = append(n.pairs, pair{key: key, at: at, value: node{at: at, kind: plain, text: value}})
+	}
+	return n, nil
+}
