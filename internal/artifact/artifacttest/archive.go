@@ -55,7 +55,9 @@ func File(name, body string) Member { return Member{Name: name, Body: []byte(bod
 func Dir(name string) Member { return Member{Name: name, Type: TypeDir} }
 
 // Symlink is a symbolic link.
-func Symlink(name, target string) Member { return Member{Name: name, Type: TypeSymlink, Target: target} }
+func Symlink(name, target string) Member {
+	return Member{Name: name, Type: TypeSymlink, Target: target}
+}
 
 // HardLink is a hard link.
 func HardLink(name, target string) Member {
