@@ -1,0 +1,140 @@
+package fs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"iter"
+	"os"
+	"path/filepath"
+
+	"github.com/bezoar-cache/bezoar/internal/cache"
+)
+
+// listBatch is how many names are read from a directory at once.
+const listBatch = 256
+
+// Directories below entries/: workspace, scope, fan-out.
+const levels = 3
+
+// Delete implements [cache.Store]. Directories that become empty go with the entry.
+func (s *Store) Delete(ctx context.Context, key cache.Key) error {
+	doing := func() string { return fmt.Sprintf("delete the entry %q", key) }
+	if err := ctx.Err(); err != nil {
+		return trouble(doing(), err)
+	}
+	path := s.path(key)
+	if err := os.Remove(path); err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return cache.ErrNotExist
+		}
+		info, errStat := os.Lstat(path)
+		if errStat != nil || !info.IsDir() {
+			return trouble(doing(), err)
+		}
+		if err := s.setAside(&found{path: path, info: info}, "it is not a file"); !errors.Is(err, cache.ErrDamaged) {
+			return err
+		}
+	}
+	for range levels {
+		path = filepath.Dir(path)
+		if os.Remove(path) != nil {
+			break // most often because it is not empty
+		}
+	}
+	return nil
+}
+
+// List implements [cache.Store]. It reads each entry's record, but does not verify its body. What is no entry
+// is set aside.
+func (s *Store) List(ctx context.Context, workspace cache.Workspace) iter.Seq2[cache.Entry, error] {
+	return func(yield func(cache.Entry, error) bool) {
+		l := lister{ctx: ctx, store: s, yield: yield}
+		if workspace == "" {
+			l.walk(s.entries, levels)
+		} else {
+			l.walk(filepath.Join(s.entries, fileName(string(workspace))), levels-1)
+		}
+	}
+}
+
+type lister struct {
+	ctx   context.Context
+	store *Store
+	yield func(cache.Entry, error) bool
+}
+
+// walk lists dir, with depth levels of directories in it and entries below them. It returns false to end the listing.
+func (l *lister) walk(dir string, depth int) bool {
+	if err := l.ctx.Err(); err != nil {
+		l.fail("list entries", err)
+		return false
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return l.fail("list entries", err)
+	}
+	defer d.Close()
+	for {
+		names, err := d.ReadDir(listBatch)
+		for _, e := range names {
+			if !l.visit(dir, e, depth) {
+				return false
+			}
+		}
+		switch {
+		case errors.Is(err, io.EOF):
+			return true
+		case err != nil:
+			return l.fail("list entries", err)
+		}
+	}
+}
+
+func (l *lister) visit(dir string, e fs.DirEntry, depth int) bool {
+	path := filepath.Join(dir, e.Name())
+	switch {
+	case e.Name()[0] == '.':
+		return true // no name of ours; NFS and rsync keep such files for a while
+	case depth == 0:
+		return l.entry(path)
+	case e.IsDir():
+		return l.walk(path, depth-1)
+	default:
+		return l.yield(cache.Entry{}, fmt.Errorf("%s lies where a directory belongs; move it away", path))
+	}
+}
+
+func (l *lister) entry(path string) bool {
+	if err := l.ctx.Err(); err != nil {
+		l.fail("list entries", err)
+		return false
+	}
+	f, err := l.store.inspect(path)
+	if err == nil && l.store.path(f.entry.Key) != path {
+		err = damage("it is the entry of another key")
+	}
+	d, damaged := errors.AsType[damage](err)
+	if damaged {
+		err = l.store.setAside(f, d)
+	}
+	f.close()
+	switch {
+	case err == nil:
+		return l.yield(f.entry, nil)
+	case damaged:
+		return l.yield(cache.Entry{}, err)
+	default:
+		return l.fail("read the record of "+path, err)
+	}
+}
+
+// fail yields err, but not of what went away meanwhile.
+func (l *lister) fail(doing string, err error) bool {
+	if errors.Is(err, fs.ErrNotExist) {
+		return true
+	}
+	return l.yield(cache.Entry{}, trouble(doing, err))
+}

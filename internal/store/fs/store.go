@@ -1,0 +1,187 @@
+package fs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/bezoar-cache/bezoar/internal/cache"
+)
+
+var _ cache.Store = (*Store)(nil)
+
+// Options of a [Store]. The zero value will do.
+type Options struct {
+	// Logger is told of entries that are set aside and of trouble that befalls no request. Nil: nobody is.
+	Logger *slog.Logger
+	// Now is the clock. Nil: [time.Now].
+	Now func() time.Time
+	// KeepDamaged bounds the number of files in damaged/; the oldest go first. Zero: [DefaultKeepDamaged].
+	KeepDamaged int
+}
+
+// DefaultKeepDamaged is enough to see what happened, and not enough to fill a disk.
+const DefaultKeepDamaged = 64
+
+// Modes of what the store makes; the umask may take away more. Artifacts may hold secrets: they are not for everybody.
+const (
+	dirMode  = 0o750
+	fileMode = 0o640
+)
+
+// formatText is the whole content of FORMAT.
+const formatText = "bezoar-store 1\n"
+
+// Store is a [cache.Store] below a directory. Any number of them, in any number of processes and on any
+// number of hosts, may work on one directory.
+type Store struct {
+	dir, entries, tmp, damaged string
+
+	log         *slog.Logger
+	now         func() time.Time
+	keepDamaged int
+
+	session *session
+	memo    *memo
+	buffers sync.Pool     // *[verifyChunk]byte
+	drafts  atomic.Uint64 // counts drafts, for names
+	asides  sync.Mutex    // one pruning of damaged/ at a time
+
+	link func(from, to string) error // os.Link; tests make it fail as NFS does
+
+	stop func()
+	done chan struct{}
+}
+
+// Open makes the store's directories below dir where they are missing, tries whether it can write there, and
+// begins to clean up after dead processes. It does not look at entries, however many there are. The caller closes
+// the store.
+func Open(dir string, options Options) (*Store, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, fmt.Errorf("find the store's directory: %w", err)
+	}
+	s := &Store{
+		dir:         dir,
+		entries:     filepath.Join(dir, "entries"),
+		tmp:         filepath.Join(dir, "tmp"),
+		damaged:     filepath.Join(dir, "damaged"),
+		log:         options.Logger,
+		now:         options.Now,
+		keepDamaged: options.KeepDamaged,
+		memo:        newMemo(),
+		buffers:     sync.Pool{New: func() any { return new([verifyChunk]byte) }},
+		link:        os.Link,
+		done:        make(chan struct{}),
+	}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	if s.now == nil {
+		s.now = time.Now
+	}
+	if s.keepDamaged <= 0 {
+		s.keepDamaged = DefaultKeepDamaged
+	}
+	for _, d := range []string{s.entries, s.tmp, s.damaged} {
+		if err := os.MkdirAll(d, dirMode); err != nil {
+			return nil, trouble("make the store's directory", err)
+		}
+	}
+	if s.session, err = newSession(s.tmp); err != nil {
+		return nil, trouble("write to the store's directory", err)
+	}
+	if err := errors.Join(s.checkFormat(), s.probe()); err != nil {
+		s.session.end()
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	s.stop = cancel
+	go s.keepClean(ctx)
+	return s, nil
+}
+
+// Dir returns the directory, as an absolute path.
+func (s *Store) Dir() string { return s.dir }
+
+// Close ends what the store does by itself. Objects that are open can be read on; drafts should have been committed
+// or aborted before. Close may be called more than once.
+func (s *Store) Close() error {
+	s.stop()
+	<-s.done
+	s.session.end()
+	return nil
+}
+
+// checkFormat reads FORMAT, or writes it into a new directory.
+func (s *Store) checkFormat() error {
+	path := filepath.Join(s.dir, "FORMAT")
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		part := s.session.file("format")
+		defer os.Remove(part)
+		if err := os.WriteFile(part, []byte(formatText), fileMode); err != nil {
+			return trouble("mark the store's directory", err)
+		}
+		// As another server may be doing the same, the file appears whole, and only once.
+		if err := os.Link(part, path); err != nil && !errors.Is(err, fs.ErrExist) {
+			return linkTrouble(s.dir, err)
+		}
+		text, err = os.ReadFile(path)
+	}
+	if err != nil {
+		return trouble("read the store's format", err)
+	}
+	if string(text) != formatText {
+		return fmt.Errorf("%s says %q and not %q: the directory belongs to another version of bezoar or to something else; name another directory or update this server",
+			path, strings.TrimSpace(string(text[:min(len(text), 64)])), strings.TrimSpace(formatText))
+	}
+	return nil
+}
+
+// probe does once with a file what an upload does, so that a directory that cannot serve is told of at the start.
+func (s *Store) probe() error {
+	part := s.session.file("probe")
+	final := filepath.Join(s.entries, "."+filepath.Base(s.session.dir))
+	aside := filepath.Join(s.damaged, filepath.Base(final))
+	defer func() {
+		for _, path := range []string{part, final, aside} {
+			_ = os.Remove(path)
+		}
+	}()
+	if err := os.WriteFile(part, []byte("probe"), fileMode); err != nil {
+		return trouble("write to the store's directory", err)
+	}
+	if err := os.Link(part, final); err != nil {
+		return linkTrouble(s.dir, err)
+	}
+	if err := os.Link(part, final); !errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("the file system of %s lets one file take the place of another (%w): entries would not be written once; use another file system, or a bucket", s.dir, orNothing(err))
+	}
+	if err := os.Rename(final, aside); err != nil {
+		return trouble("move a file into the store's directory of damaged entries", err)
+	}
+	return nil
+}
+
+func linkTrouble(dir string, err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("link a file below %s: %w: let the user that runs bezoar own the directory and all below it; if it does, the file system has no hard links (FAT, some network and FUSE file systems): use another one, or a bucket", dir, err)
+	}
+	return trouble("link a file below "+dir, err)
+}
+
+func orNothing(err error) error {
+	if err == nil {
+		return errors.New("no error")
+	}
+	return err
+}

@@ -1,0 +1,31 @@
+package fs
+
+import (
+	"io/fs"
+	"os"
+	"syscall"
+)
+
+// identityOf returns false if the file system tells too little; then files are checked each time.
+func identityOf(info fs.FileInfo) (identity, bool) {
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return identity{}, false
+	}
+	return identity{
+		device: uint64(stat.Dev),
+		inode:  stat.Ino,
+		size:   stat.Size,
+		mtime:  stat.Mtimespec.Nano(),
+		change: stat.Ctimespec.Nano(),
+	}, true
+}
+
+// bootID names the kernel that runs: the reach of a lock that can be trusted on any file system.
+func bootID() string {
+	if id, err := syscall.Sysctl("kern.bootsessionuuid"); err == nil {
+		return id
+	}
+	name, _ := os.Hostname()
+	return name
+}

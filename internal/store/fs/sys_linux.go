@@ -1,0 +1,32 @@
+package fs
+
+import (
+	"bytes"
+	"io/fs"
+	"os"
+	"syscall"
+)
+
+// identityOf returns false if the file system tells too little; then files are checked each time.
+func identityOf(info fs.FileInfo) (identity, bool) {
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return identity{}, false
+	}
+	return identity{
+		device: uint64(stat.Dev),
+		inode:  stat.Ino,
+		size:   stat.Size,
+		mtime:  stat.Mtim.Nano(),
+		change: stat.Ctim.Nano(),
+	}, true
+}
+
+// bootID names the kernel that runs: the reach of a lock that can be trusted on any file system.
+func bootID() string {
+	if id, err := os.ReadFile("/proc/sys/kernel/random/boot_id"); err == nil {
+		return string(bytes.TrimSpace(id))
+	}
+	name, _ := os.Hostname()
+	return name
+}
