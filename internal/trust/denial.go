@@ -41,23 +41,6 @@ func (d *Denial) Error() string { return d.Reason }
 // Unwrap gives the sentinel.
 func (d *Denial) Unwrap() error { return d.Err }
 
-// Cause is the sentinel as a label for metrics and logs: "none", "expired", "workspace", "malformed", "unknown" or "revoked".
-func (d *Denial) Cause() string {
-	switch d.Err {
-	case ErrNoCredential:
-		return "none"
-	case ErrExpired:
-		return "expired"
-	case ErrOtherWorkspace:
-		return "workspace"
-	case ErrMalformed:
-		return "malformed"
-	case ErrRevoked:
-		return "revoked"
-	}
-	return "unknown"
-}
-
 func noCredential() *Denial {
 	return &Denial{Err: ErrNoCredential,
 		Reason: "no token was sent: set NX_SELF_HOSTED_REMOTE_CACHE_ACCESS_TOKEN to a token of this server"}

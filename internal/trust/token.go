@@ -5,14 +5,12 @@ import (
 	"fmt"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/bezoar-cache/bezoar/internal/cache"
 )
 
-// MaxTokenName bounds the name of a token, in bytes.
-const MaxTokenName = 100
+// MaxTokenName bounds the name of a token, in characters.
+const MaxTokenName = 64
 
 // Token is a static token, as it is kept: without its text.
 type Token struct {
@@ -80,8 +78,8 @@ func (t *Token) Validate() error {
 	return err
 }
 
-// ParseTokenName checks a token's name: 1 to [MaxTokenName] bytes of printable text that begins and ends with no blank, is not
-// to be mistaken for a token's id and holds no token.
+// ParseTokenName checks a token's name: 1 to [MaxTokenName] of A-Z, a-z, 0-9 and ". _ - @", the first a letter or a digit, not to be
+// mistaken for a token's id and without a token in it.
 func ParseTokenName(s string) (string, error) {
 	switch {
 	case s == "":
@@ -90,13 +88,14 @@ func ParseTokenName(s string) (string, error) {
 		// Somebody pasted a secret into the wrong place: it goes nowhere, this text included.
 		return "", fmt.Errorf("the name of a token must not contain %s: names are shown and logged", TokenPrefix)
 	case len(s) > MaxTokenName:
-		return "", fmt.Errorf("the name of a token has at most %d bytes, this one has %d", MaxTokenName, len(s))
-	case !utf8.ValidString(s) || strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }):
-		return "", errors.New("the name of a token has printable characters only")
-	case strings.TrimSpace(s) != s:
-		return "", errors.New("the name of a token neither begins nor ends with a blank")
+		return "", fmt.Errorf("the name of a token has at most %d characters, this one has %d", MaxTokenName, len(s))
 	case looksLikeID(s):
 		return "", fmt.Errorf("the name %s looks like the id of a token: choose one that does not", s)
+	}
+	for i := range len(s) {
+		if !isBase62(s[i]) && (i == 0 || !strings.Contains("._-@", s[i:i+1])) {
+			return "", errors.New("the name of a token has letters, digits and . _ - @ only and begins with a letter or a digit")
+		}
 	}
 	return s, nil
 }
