@@ -93,7 +93,7 @@ func (s *setting) accepts(n node) error {
 		return nil
 	case n.kind == integer && (isNumber || isSize || s.typ == reflect.TypeFor[time.Duration]()):
 		return nil
-	case n.kind == str && isNumber && digits(n.text):
+	case n.kind == str && isNumber && digits(n.text) && len(n.text) < 19: // longer ones are texts to the parser
 		return &flaw{"is a text, not a whole number", "write it without quotes"}
 	case n.kind == str:
 		return nil
@@ -107,14 +107,15 @@ func (s *setting) accepts(n node) error {
 
 func (d *decoder) token(n node, key string) (reflect.Value, bool) {
 	if n.kind == plain {
-		var err error
-		if n, err = parseTokenLine(n.text, n.at); err != nil {
+		line, err := parseTokenLine(n.text, n.at)
+		if err != nil {
 			d.report(n.at, key, err)
 			return reflect.Value{}, false
 		}
+		n = line
 	}
 	if n.kind != mapping {
-		d.report(n.at, key, &flaw{"is " + n.kind.String() + ", not a mapping", "write name, access and hash as in name: ci"})
+		d.report(n.at, key, &flaw{"is " + n.kind.String() + ", not a mapping", "write its fields, for example {name: ci, access: trusted, hash: \"sha256:...\"}"})
 		return reflect.Value{}, false
 	}
 	out, before := reflect.New(reflect.TypeFor[Token]()).Elem(), len(d.problems)
@@ -124,7 +125,7 @@ func (d *decoder) token(n node, key string) (reflect.Value, bool) {
 		p, ok := given[s.name]
 		switch value := p.value; {
 		case !ok && s.required:
-			d.report(n.at, key, &flaw{"has no " + s.name, "write " + s.name + ": " + s.help})
+			d.report(n.at, key, &flaw{"has no " + s.name, "write for example " + s.name + ": " + s.example})
 		case !ok && s.def != "":
 			value = node{at: n.at, kind: plain, text: s.def}
 			fallthrough

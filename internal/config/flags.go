@@ -16,6 +16,7 @@ type flagValue struct {
 
 // Flags registers a flag for every setting, and --config. The set keeps what it parses; give it to [Load].
 func Flags(fs *pflag.FlagSet) {
+	fs.SortFlags = false // the help keeps the order of the struct: what belongs together stands together
 	fs.VarPF(&flagValue{}, configName, "", "YAML file with settings; flags and environment variables win over it")
 	for _, s := range settings() {
 		help := s.help

@@ -206,7 +206,7 @@ func (l *loader) readSecret(s *setting) {
 	value, err := secret.parse(trimLine(data))
 	if err != nil {
 		f := *err.(*flaw)
-		f.what = "the content of " + quoted(path) + " " + f.what
+		f.what, f.hint = "the content of "+quoted(path)+" "+f.what, "write the secret alone into that file, on one line"
 		l.report(fileAt, s.name, &f)
 		return
 	}
@@ -230,12 +230,12 @@ func (l *loader) check() {
 		l.report(of[have], have, &flaw{"there is no " + lack, "give both, or none for a server without TLS"})
 	}
 	if !l.bad["max-artifact-size"] && !l.bad["max-inflated-size"] && c.MaxArtifactSize > c.MaxInflatedSize {
-		key := "max-inflated-size"
-		if of[key].Layer < of["max-artifact-size"].Layer {
-			key = "max-artifact-size"
+		const hint = "an artifact does not shrink when it is unpacked: raise the one or lower the other"
+		if of["max-inflated-size"].Layer < of["max-artifact-size"].Layer {
+			l.report(of["max-artifact-size"], "max-artifact-size", &flaw{fmt.Sprintf("%v is more than max-inflated-size, %v", c.MaxArtifactSize, c.MaxInflatedSize), hint})
+		} else {
+			l.report(of["max-inflated-size"], "max-inflated-size", &flaw{fmt.Sprintf("%v is less than max-artifact-size, %v", c.MaxInflatedSize, c.MaxArtifactSize), hint})
 		}
-		l.report(of[key], key, &flaw{fmt.Sprintf("max-artifact-size (%v) is larger than max-inflated-size (%v)", c.MaxArtifactSize, c.MaxInflatedSize),
-			"an artifact does not shrink when it is unpacked: raise the one or lower the other"})
 	}
 	l.checkListeners()
 	l.checkTokens()

@@ -73,7 +73,7 @@ func flowMapping(v reflect.Value) string {
 }
 
 // plainYAML is text that YAML reads as itself, inside of brackets too, and not as a number.
-var plainYAML = regexp.MustCompile(`^[A-Za-z/][A-Za-z0-9/._+-]*(:[A-Za-z0-9/._+-]+)*$|^[0-9]+(ms|s|m|h|KiB|MiB|GiB|TiB|PiB)$`)
+var plainYAML = regexp.MustCompile(`^[A-Za-z/][A-Za-z0-9/._+-]*(:[A-Za-z0-9/._+-]+)*$|^([0-9]+(\.[0-9]+)?(ns|ms|s|m|h))+$|^[0-9]+[KMGTP]iB$`)
 
 // quoteYAML writes text so that every reader of YAML takes it for that text.
 func quoteYAML(text string) string {

@@ -70,22 +70,26 @@ func parsePath(text string) (any, error) {
 }
 
 func parseCount(text, example string) (any, error) {
-	if !digits(text) {
+	if !digits(strings.TrimPrefix(text, "-")) {
 		return nil, &flaw{quoted(text) + " is not a whole number", "write for example " + example}
 	}
 	n, err := strconv.ParseInt(text, 10, strconv.IntSize)
-	if err != nil {
-		// Too many digits for an int: the setting's own maximum says so better.
+	if err != nil && n > 0 {
+		// Too many digits for an int: the setting's own bounds say so better.
 		return math.MaxInt, nil
 	}
 	return int(n), nil
 }
 
+// digits says whether text is a plain number. One with leading zeros is not: to some it is octal.
 func digits(text string) bool {
-	return text != "" && !strings.ContainsFunc(text, func(r rune) bool { return r < '0' || r > '9' })
+	return text != "" && (text[0] != '0' || text == "0") && !strings.ContainsFunc(text, func(r rune) bool { return r < '0' || r > '9' })
 }
 
 func parseSize(text string) (any, error) {
+	if text[0] == '-' {
+		return nil, &flaw{quoted(text) + " is negative", "write a number of bytes, for example 500MB"}
+	}
 	number := strings.TrimRightFunc(text, func(r rune) bool { return r < '0' || r > '9' })
 	unit, ok := unitOf(strings.TrimPrefix(text[len(number):], " "))
 	if !ok || !digits(number) {

@@ -13,7 +13,7 @@ type Token struct {
 	Name      TokenName       `name:"name" required:"true" example:"ci" help:"Name of the token, for logs: letters, digits and . _ - @"`
 	Workspace cache.Workspace `name:"workspace" default:"default" help:"Workspace that it opens"`
 	Access    string          `name:"access" required:"true" enum:"read,isolated,trusted" example:"trusted" help:"What it may do"`
-	Hash      TokenHash       `name:"hash" required:"true" help:"sha256: and the SHA-256 of the token in 64 hexadecimal digits"`
+	Hash      TokenHash       `name:"hash" required:"true" example:"sha256:..." help:"sha256: and the SHA-256 of the token in 64 hexadecimal digits"`
 	Expires   time.Time       `name:"expires" example:"2027-01-01" help:"When it ends: a date (its first moment in UTC) or a time as in RFC 3339; never, if left out"`
 }
 
