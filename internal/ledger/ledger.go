@@ -47,30 +47,28 @@ type Ledger struct {
 // Open opens the ledger in the data directory dir. What is missing is made, directory included, readable to its owner alone, and an
 // older ledger is brought up to date. Several processes may do so at once.
 func Open(ctx context.Context, dir string) (*Ledger, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("make the data directory: %w", err)
+	if err := create(ctx, dir); err != nil {
+		return nil, fmt.Errorf("make a ledger in %s: %w", dir, err)
 	}
-	return open(ctx, dir, os.O_CREATE)
+	return OpenExisting(ctx, dir)
 }
 
 // OpenExisting is [Open] without making a ledger: it is an error that wraps [fs.ErrNotExist] if there is none.
 func OpenExisting(ctx context.Context, dir string) (*Ledger, error) {
-	return open(ctx, dir, 0)
-}
-
-func open(ctx context.Context, dir string, flags int) (*Ledger, error) {
 	path, err := filepath.Abs(filepath.Join(dir, FileName))
 	if err != nil {
 		return nil, err
 	}
-	// SQLite would make it with the permissions that the umask leaves; its other files take over those of this one.
-	file, err := os.OpenFile(path, os.O_RDWR|flags, 0o600)
-	if err != nil {
+	return open(ctx, path)
+}
+
+func open(ctx context.Context, path string) (*Ledger, error) {
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
 		return nil, fmt.Errorf("open the ledger: %w", err)
-	}
-	info, err := file.Stat()
-	if err = errors.Join(err, file.Close()); err != nil {
-		return nil, fmt.Errorf("open the ledger: %w", err)
+	case !info.Mode().IsRegular():
+		return nil, fmt.Errorf("open the ledger: %s is not a file", path)
 	}
 	db, err := sql.Open("sqlite", dsn(path))
 	if err != nil {
@@ -83,6 +81,47 @@ func open(ctx context.Context, dir string, flags int) (*Ledger, error) {
 		return nil, errors.Join(err, db.Close())
 	}
 	return l, nil
+}
+
+// create makes a ledger under a name of its own first, and gives it its name when it is whole. Made in place by several processes at
+// once, SQLite sometimes fails one of them in the change to write-ahead logging, where it does not wait for locks.
+func create(ctx context.Context, dir string) error {
+	path := filepath.Join(dir, FileName)
+	if _, err := os.Lstat(path); err == nil {
+		return nil
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	temp, err := os.CreateTemp(dir, ".ledger-*.tmp") // with mode 0600; SQLite's other files take that over
+	if err != nil {
+		return err
+	}
+	defer os.Remove(temp.Name())
+	if err := temp.Close(); err != nil {
+		return err
+	}
+	l, err := open(ctx, temp.Name())
+	if err != nil {
+		return err
+	}
+	// The last connection takes the log into the file and removes it.
+	if err := l.Close(); err != nil {
+		return err
+	}
+	if err := os.Link(temp.Name(), path); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return syncDir(dir)
+}
+
+// syncDir makes the names in a directory last: a ledger that a power failure takes away with all tokens would leave an open server.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
 }
 
 // dsn names the database to the driver. Its parameters hold for each connection.
@@ -106,10 +145,11 @@ func dsn(path string) string {
 func (l *Ledger) prepare(ctx context.Context) error {
 	ctx, cancel := bound(ctx)
 	defer cancel()
-	if err := l.migrate(ctx); err != nil {
-		return l.explain(ctx, err)
+	err := l.migrate(ctx)
+	if err == nil {
+		err = l.enterWAL(ctx)
 	}
-	return nil
+	return l.explain(ctx, err)
 }
 
 // Close ends the work with the ledger.

@@ -26,19 +26,13 @@ func (l *Ledger) migrate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	version, err := l.schemaVersion(ctx, l.db)
-	if err != nil {
-		return err
-	}
-	if version == len(steps) {
-		return nil
-	}
-	if err := l.enterWAL(ctx); err != nil {
+	version, err := l.schemaVersion(ctx, l.db, len(steps))
+	if err != nil || version == len(steps) {
 		return err
 	}
 	return l.transact(ctx, func(tx *sql.Tx) error {
 		// Another process may have been faster: what counts is what is there now that nobody else can write.
-		version, err := l.schemaVersion(ctx, tx)
+		version, err := l.schemaVersion(ctx, tx, len(steps))
 		if err != nil {
 			return err
 		}
@@ -73,8 +67,8 @@ type querier interface {
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
-// schemaVersion returns the version of the schema, 0 for an empty database.
-func (l *Ledger) schemaVersion(ctx context.Context, q querier) (int, error) {
+// schemaVersion returns the version of the schema, 0 for an empty database. It refuses one that is no ledger, or newer than known.
+func (l *Ledger) schemaVersion(ctx context.Context, q querier, known int) (int, error) {
 	var id, objects int
 	// One statement, so that both are of one state of the database.
 	err := q.QueryRowContext(ctx, `SELECT (SELECT application_id FROM pragma_application_id), (SELECT count(*) FROM sqlite_schema)`).
@@ -92,28 +86,27 @@ func (l *Ledger) schemaVersion(ctx context.Context, q querier) (int, error) {
 	if err := q.QueryRowContext(ctx, `SELECT coalesce(max(version), 0) FROM schema_versions`).Scan(&version); err != nil {
 		return 0, err
 	}
-	steps, err := fs.Glob(migrations, "migrations/*.sql")
-	if err != nil {
-		return 0, err
-	}
-	if version > len(steps) {
+	if version > known {
 		return 0, fmt.Errorf("%w: %s has version %d, and this release knows versions up to %d: use the newer release, "+
-			"or restore the ledger from before its upgrade", ErrNewer, l.path, version, len(steps))
+			"or restore the ledger from before its upgrade", ErrNewer, l.path, version, known)
 	}
 	return version, nil
 }
 
-// enterWAL lets readers and a writer work at the same time. The mode stays with the file. SQLite does not wait for its turn here
-// although it has a busy timeout, so that processes that start together have to try again.
+// enterWAL lets readers and a writer work at the same time. The mode stays with the file, so that there is something to do for a new
+// one alone, and for one that was restored from a copy. SQLite does not wait for its turn here although it has a busy timeout.
 func (l *Ledger) enterWAL(ctx context.Context) error {
+	var mode string
+	if err := l.db.QueryRowContext(ctx, `PRAGMA journal_mode`).Scan(&mode); err != nil || mode == "wal" {
+		return err
+	}
 	for {
-		var mode string
 		err := l.db.QueryRowContext(ctx, `PRAGMA journal_mode = wal`).Scan(&mode)
 		switch {
 		case err == nil && mode == "wal":
 			return nil
 		case err == nil:
-			return fmt.Errorf("the ledger's file system does not support write-ahead logging (journal mode %q): put the data directory on a local disk", mode)
+			return fmt.Errorf("no write-ahead logging on its file system (journal mode %q): put the data directory on a local disk", mode)
 		case primaryCode(err) != lib.SQLITE_BUSY:
 			return err
 		}
