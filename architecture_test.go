@@ -1,0 +1,92 @@
+// Package bezoar_test keeps the house in order: which package may know which.
+package bezoar_test
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/bezoar-cache/bezoar/"
+
+// mayImport lists, for each package (or each below a path ending in "/"), the packages of this module that it may import outside of
+// tests. Arrows point toward cache, and from it to artifact. A new package or a new arrow is a decision: it is made here.
+var mayImport = map[string][]string{
+	"cmd/bezoar": {"internal/artifact", "internal/cache", "internal/config", "internal/doctor", "internal/ledger", "internal/server",
+		"internal/store/fs", "internal/store/metrics", "internal/trust"},
+	"internal/artifact":              {},
+	"internal/artifact/artifacttest": {"internal/artifact"},
+	"internal/cache":                 {"internal/artifact"},
+	"internal/config":                {"internal/cache"},
+	"internal/doctor":                {},
+	"internal/ledger":                {"internal/cache", "internal/trust"},
+	"internal/server":                {"internal/artifact", "internal/cache", "internal/trust"},
+	"internal/store/fs":              {"internal/cache"},
+	"internal/store/mem":             {"internal/cache"},
+	"internal/store/metrics":         {"internal/cache"},
+	"internal/store/storetest":       {"internal/artifact", "internal/cache"},
+	"internal/trust":                 {"internal/cache"},
+}
+
+// onlyIn lists libraries that one package alone may know, so that replacing one is a matter of one package.
+var onlyIn = map[string]string{
+	"modernc.org/sqlite":                  "internal/ledger",
+	"github.com/goccy/go-yaml":            "internal/config",
+	"github.com/invopop/jsonschema":       "internal/config",
+	"github.com/klauspost/compress":       "internal/artifact",
+	"github.com/coreos/go-systemd":        "internal/server cmd/bezoar",
+	"github.com/spf13/cobra":              "cmd/bezoar",
+	"github.com/prometheus/client_golang": "internal/server internal/store/metrics cmd/bezoar",
+}
+
+type goPackage struct {
+	ImportPath string
+	Imports    []string
+}
+
+func TestArrowsPointOneWay(t *testing.T) {
+	for _, p := range listPackages(t) {
+		name := strings.TrimPrefix(p.ImportPath, module)
+		if strings.HasPrefix(name, "test/") || p.ImportPath+"/" == module {
+			continue // tests may know everything
+		}
+		allowed, ok := mayImport[name]
+		if !ok {
+			t.Errorf("%s has no place in the house: say in mayImport what it may know", name)
+			continue
+		}
+		for _, imported := range p.Imports {
+			if inner, ok := strings.CutPrefix(imported, module); ok && !slices.Contains(allowed, inner) {
+				t.Errorf("%s imports %s, which it must not know", name, inner)
+			}
+			for library, places := range onlyIn {
+				if (imported == library || strings.HasPrefix(imported, library+"/")) && !slices.Contains(strings.Fields(places), name) {
+					t.Errorf("%s imports %s, which is the business of %s alone", name, imported, places)
+				}
+			}
+		}
+	}
+}
+
+func listPackages(t *testing.T) []goPackage {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Imports", "./...")
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	var packages []goPackage
+	for dec := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p goPackage
+		if err := dec.Decode(&p); errors.Is(err, io.EOF) {
+			return packages
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		packages = append(packages, p)
+	}
+}
