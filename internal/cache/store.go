@@ -29,8 +29,8 @@ var (
 type Store interface {
 	// Open returns the entry under key, whole, or [ErrNotExist], or [ErrDamaged]. The caller closes it.
 	Open(ctx context.Context, key Key) (*Object, error)
-	// Create begins an entry under key. It may return [ErrExist] at once; it needs not. Nobody sees the entry
-	// before its Commit.
+	// Create begins an entry under key. It returns [ErrExist] at once if it sees one there, so that a body need not be
+	// taken in vain; only Commit decides. Nobody sees the entry before its Commit.
 	Create(ctx context.Context, key Key) (Draft, error)
 	// Delete removes the entry under key; [ErrNotExist] if there is none. Readers that have it open read
 	// on to the end.

@@ -56,6 +56,11 @@ func (s *Store) Create(ctx context.Context, key cache.Key) (cache.Draft, error) 
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if _, ok := s.entries[key]; ok {
+		return nil, cache.ErrExist
+	}
 	return &draft{store: s, key: key}, nil
 }
 

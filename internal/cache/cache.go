@@ -1,0 +1,252 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/bezoar-cache/bezoar/internal/artifact"
+)
+
+// What Cache answers beside what a [Store] does.
+var (
+	// ErrDenied says that the grant does not allow the upload.
+	ErrDenied = errors.New("this credential may not write")
+	// ErrTooLarge says that the announced size is beyond the limit.
+	ErrTooLarge = errors.New("the artifact is larger than this server takes")
+	// ErrUpload says that the body did not arrive whole: the connection broke, stalled, or its length was not the announced one.
+	ErrUpload = errors.New("the upload did not arrive whole")
+	// ErrStore says that the store could not do what it was asked, for reasons of its own: it is in trouble or too slow.
+	ErrStore = errors.New("the store is in trouble")
+)
+
+// Options are the bounds of a [Cache].
+type Options struct {
+	// MaxSize bounds an artifact's bytes as uploaded; 0 is no bound.
+	MaxSize int64
+	// Limits bounds what an artifact unpacks to.
+	Limits artifact.Limits
+	// StoreTimeout bounds the wait for each first answer of the store; 0 is no bound.
+	StoreTimeout time.Duration
+	// Now is the clock for records.
+	Now func() time.Time
+}
+
+// Cache decides what a grant may read and write in a store. It is safe for concurrent use and holds nothing
+// but the store: any number of them may work over one.
+type Cache struct {
+	store Store
+	opts  Options
+}
+
+// New makes a Cache over store.
+func New(store Store, opts Options) *Cache {
+	return &Cache{store: store, opts: opts}
+}
+
+// Get opens the entry that the grant's bearer sees under hash: the first of its scopes that has one. The caller closes it.
+//
+// Without one it is [ErrNotExist], or [ErrDamaged] if one was found unfit and set aside. [ErrStore] ends the search: an
+// entry of a later scope must not stand in for one of an earlier scope that could not be read.
+func (c *Cache) Get(ctx context.Context, grant Grant, hash Hash) (*Object, error) {
+	missing := ErrNotExist
+	for _, scope := range grant.Read {
+		obj, err := c.open(ctx, Key{grant.Workspace, scope, hash})
+		switch {
+		case err == nil:
+			return obj, nil
+		case errors.Is(err, ErrDamaged):
+			missing = err
+		case errors.Is(err, ErrNotExist):
+		default:
+			return nil, err
+		}
+	}
+	return nil, missing
+}
+
+// Upload is an artifact on its way in.
+type Upload struct {
+	Hash Hash
+	// Size is the announced number of bytes. It binds: any other number is refused.
+	Size int64
+	// Body is read to its end, but no further than Size bytes and one.
+	Body io.Reader
+	// Valid is asked right before the entry becomes visible, so that a credential that was revoked while its upload
+	// was under way writes nothing. Its error is returned as it is. Nil: nothing is asked.
+	Valid func() error
+}
+
+// Put checks an upload while it streams in and stores it in the grant's scope.
+//
+// Errors: [ErrDenied]; [ErrTooLarge]; [ErrExist] if the bearer sees an entry under that hash already;
+// [*artifact.RefusedError] for what must not be stored; [ErrUpload] for a body that did not arrive whole; [ErrStore]; what
+// Valid returned. After any of them nothing was stored, and the body may not have been read to its end.
+func (c *Cache) Put(ctx context.Context, grant Grant, up Upload) (Entry, error) {
+	if grant.Write == "" {
+		return Entry{}, ErrDenied
+	}
+	if c.opts.MaxSize > 0 && up.Size > c.opts.MaxSize {
+		return Entry{}, fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, up.Size, c.opts.MaxSize)
+	}
+	key := Key{grant.Workspace, grant.Write, up.Hash}
+	if err := c.shadowed(ctx, grant, up.Hash); err != nil {
+		return Entry{}, err
+	}
+	draft, err := c.create(ctx, key)
+	if err != nil {
+		return Entry{}, err
+	}
+	defer draft.Abort()
+
+	summary, err := c.receive(draft, up)
+	if err != nil {
+		return Entry{}, err
+	}
+	record := Record{
+		Size:     summary.Size,
+		SHA256:   summary.SHA256,
+		Content:  summary.Content,
+		Inflated: summary.Inflated,
+		Members:  summary.Members,
+		Opaque:   summary.Opaque,
+		Created:  c.opts.Now().UTC(),
+		Producer: grant.Producer,
+	}
+	if up.Valid != nil {
+		if err := up.Valid(); err != nil {
+			return Entry{}, err
+		}
+	}
+	if err := c.commit(ctx, draft, record); err != nil {
+		return Entry{}, err
+	}
+	return Entry{key, record}, nil
+}
+
+// receive streams the upload through the check into the draft.
+func (c *Cache) receive(draft Draft, up Upload) (artifact.Summary, error) {
+	body := &upload{r: up.Body, left: up.Size}
+	sink := &recorder{w: draft}
+	summary, err := artifact.Check(io.TeeReader(body, sink), c.opts.Limits)
+	if sink.err != nil {
+		return summary, fmt.Errorf("%w: %w", ErrStore, sink.err)
+	}
+	if _, refused := errors.AsType[*artifact.RefusedError](err); refused || err == nil {
+		return summary, err
+	}
+	return summary, fmt.Errorf("%w: %w", ErrUpload, err)
+}
+
+// shadowed refuses an upload to an own scope of what an earlier scope has: the bearer would never see it, and
+// nobody can shadow a trusted entry, not even for himself.
+func (c *Cache) shadowed(ctx context.Context, grant Grant, hash Hash) error {
+	for _, scope := range grant.Read {
+		if scope == grant.Write {
+			return nil
+		}
+		obj, err := c.open(ctx, Key{grant.Workspace, scope, hash})
+		if err == nil {
+			obj.Close()
+			return ErrExist
+		}
+		if !errors.Is(err, ErrNotExist) && !errors.Is(err, ErrDamaged) {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *Cache) open(ctx context.Context, key Key) (*Object, error) {
+	ctx, stop := c.within(ctx)
+	obj, err := c.store.Open(ctx, key)
+	if !stop() && err == nil {
+		obj.Close() // its context has ended, and its body may hang on that
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		return nil, storeError(ctx, err)
+	}
+	return obj, nil
+}
+
+func (c *Cache) create(ctx context.Context, key Key) (Draft, error) {
+	ctx, stop := c.within(ctx)
+	draft, err := c.store.Create(ctx, key)
+	if !stop() && err == nil {
+		draft.Abort()
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		return nil, storeError(ctx, err)
+	}
+	return draft, nil
+}
+
+func (c *Cache) commit(ctx context.Context, draft Draft, record Record) error {
+	ctx, stop := c.within(ctx)
+	defer stop()
+	return storeError(ctx, draft.Commit(ctx, record))
+}
+
+// within gives a context that is cancelled unless stop is called in time; stop reports whether it was. Otherwise
+// the context lives as long as its parent, the request, since a body may be read under it.
+func (c *Cache) within(parent context.Context) (ctx context.Context, stop func() bool) {
+	if c.opts.StoreTimeout <= 0 {
+		return parent, func() bool { return true }
+	}
+	ctx, cancel := context.WithCancelCause(parent)
+	timer := time.AfterFunc(c.opts.StoreTimeout, func() {
+		cancel(fmt.Errorf("%w: no answer within %s", ErrStore, c.opts.StoreTimeout))
+	})
+	return ctx, timer.Stop
+}
+
+// storeError tells trouble from a store's plain answers.
+func storeError(ctx context.Context, err error) error {
+	switch {
+	case err == nil, errors.Is(err, ErrNotExist), errors.Is(err, ErrExist), errors.Is(err, ErrDamaged), errors.Is(err, ErrStore):
+		return err
+	}
+	if cause := context.Cause(ctx); errors.Is(cause, ErrStore) {
+		return cause
+	}
+	return fmt.Errorf("%w: %w", ErrStore, err)
+}
+
+// upload holds a body to its announced size.
+type upload struct {
+	r    io.Reader
+	left int64
+}
+
+func (u *upload) Read(p []byte) (int, error) {
+	if int64(len(p)) > u.left+1 {
+		p = p[:u.left+1]
+	}
+	n, err := u.r.Read(p)
+	u.left -= int64(n)
+	switch {
+	case u.left < 0:
+		return 0, errors.New("more bytes than announced")
+	case err == io.EOF && u.left > 0:
+		return n, io.ErrUnexpectedEOF
+	}
+	return n, err
+}
+
+// recorder remembers a failing write, which a TeeReader would pass off as a failing read.
+type recorder struct {
+	w   io.Writer
+	err error
+}
+
+func (r *recorder) Write(p []byte) (int, error) {
+	n, err := r.w.Write(p)
+	if err != nil {
+		r.err = err
+	}
+	return n, err
+}

@@ -1,0 +1,172 @@
+package server
+
+import (
+	"io"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/bezoar-cache/bezoar/internal/cache"
+)
+
+// serveArtifact answers a request for an artifact, logs it and counts it.
+func (s *Server) serveArtifact(w http.ResponseWriter, r *http.Request, t target) {
+	switch r.Method {
+	case http.MethodGet, http.MethodHead, http.MethodPut:
+	default:
+		w.Header().Set("Allow", "GET, HEAD, PUT")
+		writeText(w, http.StatusMethodNotAllowed, "an artifact can be read (GET, HEAD) and uploaded (PUT), nothing else")
+		return
+	}
+	x := &exchange{server: s, w: w, r: r, started: time.Now(), target: t}
+	done := s.metrics.begin(r.Method)
+	defer func() {
+		p := recover()
+		if p != nil && p != http.ErrAbortHandler {
+			x.fail(p)
+		}
+		done(x)
+		x.log()
+		if p == http.ErrAbortHandler || x.aborted {
+			panic(http.ErrAbortHandler)
+		}
+	}()
+	x.serve()
+}
+
+// exchange is one request for an artifact and what becomes of it.
+type exchange struct {
+	server  *Server
+	w       http.ResponseWriter
+	r       *http.Request
+	started time.Time
+	target  target
+
+	// Known as the request is worked on:
+	workspace cache.Workspace
+	scope     cache.Scope
+	hash      cache.Hash
+	body      *body // of an upload that was let in
+	bytes     int64 // of the artifact that moved
+	outcome   outcome
+	err       error // what the outcome comes from
+	answered  bool
+	aborted   bool // the answer broke off: the connection must not look healthy
+}
+
+func (x *exchange) serve() {
+	hash, err := cache.ParseHash(x.target.hash)
+	if err != nil {
+		x.answer(errBadName)
+		return
+	}
+	x.hash = hash
+	if x.server.opts.Auth.Open() && !x.server.isOwnHost(x.r) {
+		x.answer(errForeignHost)
+		return
+	}
+	named := x.target.workspace(x.server.opts.Auth.Known)
+	grant, err := x.server.opts.Auth.Grant(x.r.Context(), x.r.Header.Get("Authorization"), named)
+	if err != nil {
+		x.workspace = named
+		x.answer(err)
+		return
+	}
+	x.workspace = grant.Workspace
+	if x.r.Method == http.MethodPut {
+		x.put(grant)
+	} else {
+		x.get(grant)
+	}
+}
+
+func (x *exchange) get(grant cache.Grant) {
+	obj, err := x.server.opts.Cache.Get(x.r.Context(), grant, x.hash)
+	if err != nil {
+		x.answer(err)
+		return
+	}
+	defer obj.Close()
+	x.scope = obj.Key.Scope
+	x.outcome = outcomeOf(x.r.Context(), x.r.Method, nil)
+	h := x.w.Header()
+	h.Set("Content-Type", "application/octet-stream")
+	h.Set("Content-Length", strconv.FormatInt(obj.Record.Size, 10))
+	h.Set("X-Content-Type-Options", "nosniff")
+	x.answered = true
+	if x.r.Method == http.MethodHead {
+		x.w.WriteHeader(http.StatusOK)
+		return
+	}
+	// The length is announced and nothing wraps the writer, so the kernel can move the bytes of a plain file by itself.
+	x.bytes, err = io.Copy(x.w, obj.Body)
+	if err == nil && x.bytes != obj.Record.Size {
+		err = io.ErrUnexpectedEOF
+	}
+	if err != nil {
+		// The status is out. All that is left is to break the connection, so that the client cannot take a part for the whole.
+		x.err, x.aborted = err, true
+		x.outcome.result, x.outcome.cause = resultError, "broken_off"
+	}
+}
+
+func (x *exchange) put(grant cache.Grant) {
+	x.scope = grant.Write
+	// net/http says -1 for a chunked body, and 0 also where there was no length at all.
+	if n := x.r.ContentLength; n < 0 || n == 0 && x.r.Header.Get("Content-Length") == "" {
+		x.answer(errLengthRequired)
+		return
+	}
+	x.body = newBody(x)
+	entry, err := x.server.opts.Cache.Put(x.r.Context(), grant, cache.Upload{
+		Hash: x.hash, Size: x.r.ContentLength, Body: x.body,
+		Valid: func() error { return x.server.opts.Auth.Valid(grant) },
+	})
+	x.bytes = x.body.read
+	if err != nil {
+		x.answer(err)
+		return
+	}
+	x.bytes = entry.Record.Size
+	x.answer(nil)
+}
+
+// answer ends a request that sends no artifact. An upload is drained first: proxies and clients that are still sending
+// would see a reset instead of the answer, and try again, body and all.
+func (x *exchange) answer(err error) {
+	x.err = err
+	x.outcome = outcomeOf(x.r.Context(), x.r.Method, err)
+	if x.r.Method == http.MethodPut && err != nil {
+		x.drain()
+	}
+	x.answered = true
+	if x.outcome.status == http.StatusUnauthorized {
+		x.w.Header().Set("WWW-Authenticate", `Bearer realm="bezoar"`)
+	}
+	writeText(x.w, x.outcome.status, x.outcome.text)
+}
+
+// fail turns a panic into an answer: a bug of ours breaks no build either.
+func (x *exchange) fail(p any) {
+	err := &panicError{p}
+	x.server.opts.Log.Error("a request panicked; please report this", "panic", p, "stack", err.stack())
+	if x.answered {
+		x.err, x.aborted = err, true
+		x.outcome = outcomeOf(x.r.Context(), x.r.Method, err)
+		return
+	}
+	x.answer(err)
+}
+
+// writeText answers with one line of text. Nx shows the text of a 401 only if Content-Type is exactly text/plain.
+func writeText(w http.ResponseWriter, status int, text string) {
+	h := w.Header()
+	h.Set("Content-Type", "text/plain")
+	h.Set("X-Content-Type-Options", "nosniff")
+	if text != "" {
+		text += "\n"
+	}
+	h.Set("Content-Length", strconv.Itoa(len(text)))
+	w.WriteHeader(status)
+	io.WriteString(w, text)
+}

@@ -1,0 +1,38 @@
+package server
+
+import (
+	"log/slog"
+	"time"
+)
+
+// log writes the request's one line. Trouble of the server's own is a warning, all else is the daily business.
+func (x *exchange) log() {
+	level := slog.LevelInfo
+	if x.outcome.result == resultError && x.outcome.cause != "client_gone" {
+		level = slog.LevelWarn
+	}
+	ctx := x.r.Context()
+	log := x.server.opts.Log
+	if !log.Enabled(ctx, level) {
+		return
+	}
+	attrs := make([]slog.Attr, 0, 12)
+	attrs = append(attrs,
+		slog.String("method", x.r.Method),
+		slog.String("workspace", string(x.workspace)),
+		slog.String("scope", string(x.scope)),
+		slog.String("hash", string(x.hash)),
+		slog.Int("status", x.outcome.status),
+		slog.String("result", x.outcome.result),
+		slog.Int64("bytes", x.bytes),
+		slog.Duration("time", time.Since(x.started)),
+		slog.String("remote", x.r.RemoteAddr),
+	)
+	if x.outcome.cause != "" {
+		attrs = append(attrs, slog.String("cause", x.outcome.cause))
+	}
+	if x.err != nil {
+		attrs = append(attrs, slog.String("error", x.err.Error()))
+	}
+	log.LogAttrs(ctx, level, "request", attrs...)
+}

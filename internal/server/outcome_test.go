@@ -1,0 +1,91 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/bezoar-cache/bezoar/internal/artifact"
+	"github.com/bezoar-cache/bezoar/internal/cache"
+	"github.com/bezoar-cache/bezoar/internal/trust"
+)
+
+func TestOutcomes(t *testing.T) {
+	refused := &artifact.RefusedError{Member: "../x", Reason: "leaves the archive"}
+	for _, c := range []struct {
+		err           error
+		get, put      int
+		result, cause string
+	}{
+		{cache.ErrNotExist, 404, 403, resultMiss, ""},
+		{cache.ErrExist, 404, 409, resultExists, ""},
+		{cache.ErrDamaged, 404, 403, resultError, "damaged"},
+		{cache.ErrStore, 404, 403, resultError, "store"},
+		{fmt.Errorf("%w: %w", cache.ErrStore, cache.ErrNotExist), 404, 403, resultError, "store"},
+		{cache.ErrUpload, 404, 403, resultError, "upload_broken"},
+		{cache.ErrTooLarge, 404, 403, resultRefused, "too_large"},
+		{cache.ErrDenied, 404, 403, resultDenied, "read_only"},
+		{fmt.Errorf("wrapped: %w", refused), 404, 403, resultRefused, "artifact"},
+		{errBadName, 404, 403, resultRefused, "bad_hash"},
+		{errLengthRequired, 404, 403, resultRefused, "length_required"},
+		{errForeignHost, 404, 403, resultDenied, "foreign_host"},
+		{&trust.Denial{Err: trust.ErrNoCredential}, 404, 403, resultDenied, "no_credential"},
+		{&trust.Denial{Err: trust.ErrExpired}, 404, 403, resultDenied, "expired"},
+		{&trust.Denial{Err: trust.ErrOtherWorkspace}, 404, 403, resultDenied, "other_workspace"},
+		{&trust.Denial{Err: trust.ErrMalformed}, 401, 401, resultDenied, "malformed_credential"},
+		{&trust.Denial{Err: trust.ErrUnknown}, 401, 401, resultDenied, "unknown_credential"},
+		{&trust.Denial{Err: trust.ErrRevoked}, 401, 401, resultDenied, "revoked"},
+		{&panicError{"boom"}, 404, 403, resultError, "internal"},
+		{errors.New("anything"), 404, 403, resultError, "internal"},
+	} {
+		for method, status := range map[string]int{"GET": c.get, "HEAD": c.get, "PUT": c.put} {
+			o := outcomeOf(t.Context(), method, c.err)
+			if o.status != status || o.result != c.result || o.cause != c.cause {
+				t.Errorf("%s %v: %d %s %s, want %d %s %s", method, c.err, o.status, o.result, o.cause, status, c.result, c.cause)
+			}
+		}
+	}
+}
+
+// TestNoRuleBreaksABuild holds the whole table to what the client forgives.
+func TestNoRuleBreaksABuild(t *testing.T) {
+	mayBe401 := []string{"malformed_credential", "unknown_credential", "revoked"}
+	for _, r := range rules {
+		if r.get == 401 || r.put == 401 {
+			if r.get != r.put || !slices.Contains(mayBe401, r.cause) {
+				t.Errorf("cause %q is answered %d and %d; 401 is for credentials that are surely wrong", r.cause, r.get, r.put)
+			}
+			continue
+		}
+		if r.get != 404 {
+			t.Errorf("cause %q answers a GET with %d", r.cause, r.get)
+		}
+		if r.put != 403 && r.put != 409 {
+			t.Errorf("cause %q answers a PUT with %d", r.cause, r.put)
+		}
+		if r.result == resultMiss && r.cause != "" {
+			t.Errorf("cause %q passes for a miss", r.cause)
+		}
+	}
+}
+
+func TestInnerDetailStaysInside(t *testing.T) {
+	inner := fmt.Errorf("%w: open /var/lib/secret: permission denied", cache.ErrStore)
+	for _, err := range []error{inner, errors.New("open /var/lib/secret"), &panicError{"/var/lib/secret"}} {
+		if o := outcomeOf(t.Context(), http.MethodPut, err); strings.Contains(o.text, "secret") {
+			t.Errorf("the client is told %q", o.text)
+		}
+	}
+}
+
+func TestAClientThatLeftIsNobodysTrouble(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if o := outcomeOf(ctx, http.MethodGet, cache.ErrStore); o.cause != "client_gone" {
+		t.Errorf("cause %q", o.cause)
+	}
+}

@@ -1,0 +1,121 @@
+// Package server speaks HTTP: the Nx API, health and metrics.
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/bezoar-cache/bezoar/internal/cache"
+)
+
+// maxHeaderBytes bounds a request's line and headers. A session token is the longest that is sent in earnest.
+const maxHeaderBytes = 32 << 10
+
+// Authenticator says what a request's credential allows. See [trust.Authenticator].
+type Authenticator interface {
+	// Grant judges the value of the Authorization header for the workspace that the path names, or "" if it names none.
+	Grant(ctx context.Context, authorization string, named cache.Workspace) (cache.Grant, error)
+	// Valid says whether a grant would still be given.
+	Valid(cache.Grant) error
+	// Known reports whether there is a workspace of that name.
+	Known(cache.Workspace) bool
+	// Open reports whether anyone may do anything, because no token was ever made.
+	Open() bool
+}
+
+// Options configure a [Server].
+type Options struct {
+	Cache    *cache.Cache
+	Auth     Authenticator
+	Log      *slog.Logger
+	Registry *prometheus.Registry
+	// MetricsToken, if set, is asked for as a bearer token at /metrics.
+	MetricsToken string
+	// ServeMetrics puts /metrics beside the API. Without it, it is on the other listener alone; see [Server.Telemetry].
+	ServeMetrics bool
+	// OpenHosts are names, besides those of the loopback, under which an open server answers.
+	OpenHosts []string
+
+	// HeaderTimeout bounds the time for a request's headers, from its first byte on.
+	HeaderTimeout time.Duration
+	// IdleTimeout bounds the time that a connection may rest between requests.
+	IdleTimeout time.Duration
+	// StallTimeout bounds the time in which at least a byte of a body has to move, in either direction.
+	StallTimeout time.Duration
+	// DrainTimeout and DrainLimit bound what is read of a refused upload before it is answered.
+	DrainTimeout time.Duration
+	DrainLimit   int64
+}
+
+// Server answers requests. It is ready until [Server.Shutdown] begins.
+type Server struct {
+	opts     Options
+	metrics  *metrics
+	api      *http.Server
+	stopping atomic.Bool
+}
+
+// New makes a Server; call [Server.Serve] with each listener.
+func New(opts Options) *Server {
+	s := &Server{opts: opts, metrics: newMetrics(opts.Registry)}
+	s.api = s.httpServer(s.Handler())
+	return s
+}
+
+// Handler is the whole of what the main listener serves.
+func (s *Server) Handler() http.Handler {
+	telemetry := s.telemetryMux(s.opts.ServeMetrics)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// No ServeMux stands before the API: it would redirect doubled slashes.
+		if t, ok := parseTarget(r.URL.EscapedPath()); ok {
+			s.serveArtifact(w, r, t)
+			return
+		}
+		telemetry.ServeHTTP(w, r)
+	})
+}
+
+func (s *Server) httpServer(h http.Handler) *http.Server {
+	// Nx speaks HTTP/1.1 only, and over one protocol there is one set of limits to get right.
+	var protocols http.Protocols
+	protocols.SetHTTP1(true)
+	return &http.Server{
+		Handler:           h,
+		Protocols:         &protocols,
+		ReadHeaderTimeout: s.opts.HeaderTimeout,
+		IdleTimeout:       s.opts.IdleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		ErrorLog:          slog.NewLogLogger(s.opts.Log.Handler(), slog.LevelDebug),
+	}
+}
+
+// Serve answers the connections of l until [Server.Shutdown], after which it returns [http.ErrServerClosed]. It closes l. With
+// a tlsConfig it speaks TLS.
+func (s *Server) Serve(l net.Listener, tlsConfig *tls.Config) error {
+	l = &stallListener{l, s.opts.StallTimeout}
+	if tlsConfig != nil {
+		l = tls.NewListener(l, tlsConfig)
+	}
+	return s.api.Serve(l)
+}
+
+// Stop makes /readyz fail, so that balancers send no more, while requests are still served.
+func (s *Server) Stop() { s.stopping.Store(true) }
+
+// Shutdown closes the listeners and waits for running requests until the context ends; what still runs then is cut off,
+// uploads without a trace.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.Stop()
+	err := s.api.Shutdown(ctx)
+	if err != nil {
+		s.api.Close()
+	}
+	return err
+}

@@ -1,0 +1,80 @@
+package server
+
+import (
+	"io"
+	"net"
+	"os"
+	"time"
+)
+
+// stallListener hands out connections on which no write waits longer than timeout for the peer to take a byte. Reads
+// have deadlines of their own: net/http sets those of headers and of idle connections, the upload handler those of bodies.
+type stallListener struct {
+	net.Listener
+	timeout time.Duration
+}
+
+func (l *stallListener) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err != nil || l.timeout <= 0 {
+		return conn, err
+	}
+	return &stallConn{conn, l.timeout}, nil
+}
+
+type stallConn struct {
+	net.Conn
+	timeout time.Duration
+}
+
+// stallChunk is what the peer has to take within the timeout: little enough for a slow line (9 KB/s at 30 s), and
+// enough for sendfile to be worth its call.
+const stallChunk = 256 << 10
+
+func (c *stallConn) Write(p []byte) (written int, err error) {
+	for {
+		chunk := p[:min(len(p), stallChunk)]
+		if err := c.SetWriteDeadline(time.Now().Add(c.timeout)); err != nil {
+			return written, err
+		}
+		n, err := c.Conn.Write(chunk)
+		written += n
+		if p = p[n:]; err != nil || len(p) == 0 {
+			return written, err
+		}
+	}
+}
+
+// ReadFrom keeps the way open for sendfile: net/http hands over a file here, and the connection below
+// knows how to move it.
+func (c *stallConn) ReadFrom(r io.Reader) (written int64, err error) {
+	lower, ok := c.Conn.(io.ReaderFrom)
+	limited, isLimited := r.(*io.LimitedReader)
+	if !ok || !isLimited {
+		return io.Copy(struct{ io.Writer }{c}, r)
+	}
+	if _, isFile := limited.R.(*os.File); !isFile {
+		return io.Copy(struct{ io.Writer }{c}, r)
+	}
+	for limited.N > 0 {
+		if err := c.SetWriteDeadline(time.Now().Add(c.timeout)); err != nil {
+			return written, err
+		}
+		chunk := io.LimitedReader{R: limited.R, N: min(limited.N, stallChunk)}
+		n, err := lower.ReadFrom(&chunk)
+		written += n
+		limited.N -= n
+		if err != nil || n == 0 {
+			return written, err
+		}
+	}
+	return written, nil
+}
+
+// CloseWrite lets net/http end a connection so that the peer still reads the answer.
+func (c *stallConn) CloseWrite() error {
+	if lower, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return lower.CloseWrite()
+	}
+	return nil
+}
