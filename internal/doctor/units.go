@@ -1,0 +1,58 @@
+package doctor
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// MaxSize bounds the large body, in bytes.
+const MaxSize = 64 << 30
+
+// bytesText writes a number of bytes with three digits or fewer before the point, in powers of 1024.
+func bytesText(n int64) string {
+	units := []string{"B", "KiB", "MiB", "GiB", "TiB"}
+	v, i := float64(n), 0
+	for v >= 1024 && i < len(units)-1 {
+		v, i = v/1024, i+1
+	}
+	if i == 0 || v >= 100 || v == math.Trunc(v) {
+		return fmt.Sprintf("%.0f %s", v, units[i])
+	}
+	return fmt.Sprintf("%.1f %s", v, units[i])
+}
+
+func durationText(d time.Duration) string {
+	switch {
+	case d < 10*time.Millisecond:
+		return fmt.Sprintf("%.1f ms", millis(d))
+	case d < time.Second:
+		return fmt.Sprintf("%.0f ms", millis(d))
+	default:
+		return fmt.Sprintf("%.1f s", d.Seconds())
+	}
+}
+
+// millis keeps the microseconds as a fraction.
+func millis(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return strconv.Itoa(n) + " " + noun + "s"
+}
+
+// ParseSize reads a number of bytes, with a unit or without: 0, 500MB, 16MiB, 2GiB.
+func ParseSize(s string) (int64, error) {
+	number := strings.TrimRightFunc(s, func(r rune) bool { return r < '0' || r > '9' })
+	units := map[string]int64{"": 1, "B": 1, "KB": 1e3, "MB": 1e6, "GB": 1e9, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30}
+	unit, ok := units[strings.ToUpper(strings.TrimSpace(s[len(number):]))]
+	n, err := strconv.ParseInt(number, 10, 64)
+	if !ok || err != nil || n < 0 || n > MaxSize/unit {
+		return 0, fmt.Errorf("%s is no size up to %s; write for example 500MB or 2GiB, or 0", quoted(s), bytesText(MaxSize))
+	}
+	return n * unit, nil
+}
