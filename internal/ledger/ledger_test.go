@@ -22,21 +22,20 @@ const openerVar = "LEDGER_TEST_OPEN"
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(openerVar); dir != "" {
-		os.Exit(openerProcess(dir))
+		if err := openerProcess(dir); err != nil {
+			panic(err)
+		}
+		return
 	}
 	goleak.VerifyTestMain(m)
 }
 
-func openerProcess(dir string) int {
+func openerProcess(dir string) error {
 	l, err := Open(context.Background(), dir)
-	if err == nil {
-		err = errors.Join(l.CreateToken(context.Background(), newToken(fmt.Sprint("p", os.Getpid()), "web")), l.Close())
-	}
 	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
+		return err
 	}
-	return 0
+	return errors.Join(l.CreateToken(context.Background(), newToken(fmt.Sprint("p", os.Getpid()), "web")), l.Close())
 }
 
 func openTest(t *testing.T, dir string) *Ledger {
@@ -159,6 +158,9 @@ func TestOpenAtOnce(t *testing.T) {
 		wg.Wait()
 
 		l := openTest(t, dir)
+		if left, err := filepath.Glob(filepath.Join(dir, ".ledger-*")); err != nil || len(left) != 0 {
+			t.Fatalf("left behind: %v %v", left, err)
+		}
 		if tokens, err := l.Tokens(t.Context()); err != nil || len(tokens) != handles+processes {
 			t.Fatalf("%d tokens, %v", len(tokens), err)
 		}
@@ -170,6 +172,45 @@ func TestOpenAtOnce(t *testing.T) {
 			t.Fatalf("%d migrations applied for version %d, %v", applied, steps, err)
 		}
 	}
+}
+
+// Ledgers that did not come from Open as they are: a copy of a backup, and an empty file.
+func TestAdopts(t *testing.T) {
+	t.Run("a copy without write-ahead logging", func(t *testing.T) {
+		dir, copied := t.TempDir(), t.TempDir()
+		if err := openTest(t, dir).CreateToken(t.Context(), newToken("ci", "web")); err != nil {
+			t.Fatal(err)
+		}
+		execute(t, raw(t, dir), `VACUUM INTO '`+filepath.Join(copied, FileName)+`'`)
+		var wg sync.WaitGroup
+		for range 8 {
+			wg.Go(func() {
+				l, err := Open(t.Context(), copied)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				defer l.Close()
+				if tokens, err := l.Tokens(t.Context()); err != nil || len(tokens) != 1 {
+					t.Error(tokens, err)
+				}
+			})
+		}
+		wg.Wait()
+		var mode string
+		if err := raw(t, copied).QueryRowContext(t.Context(), `PRAGMA journal_mode`).Scan(&mode); err != nil || mode != "wal" {
+			t.Fatal(mode, err)
+		}
+	})
+	t.Run("an empty file", func(t *testing.T) {
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, FileName), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := openTest(t, dir).CreateToken(t.Context(), newToken("ci", "web")); err != nil {
+			t.Fatal(err)
+		}
+	})
 }
 
 func TestRefuses(t *testing.T) {
