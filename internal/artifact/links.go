@@ -70,7 +70,7 @@ func (r *resolver) resolve(link *Member) error {
 			continue
 		case "..":
 			if at == "" {
-				return refuse(link.Path, "is a link that leads out of the archive, to %q", link.Target)
+				return refuse(link.Path, leadsOut, link.Target)
 			}
 			at = parent(at)
 			continue
@@ -88,7 +88,7 @@ func (r *resolver) resolve(link *Member) error {
 			// A link into nothing is harmless as long as it does not go up from there: the name may
 			// come to be a link after all, in the workspace.
 			if slices.ContainsFunc(todo, goesUp) {
-				return refuse(link.Path, "is a link to %q, which goes up from what is no directory of the archive", link.Target)
+				return refuse(link.Path, "is a link to %.200q, which goes up from what is no directory of the archive", link.Target)
 			}
 			return nil
 		}
@@ -154,7 +154,7 @@ func checkAliases(members []Member) error {
 				m, other = other, m
 			}
 			if other.Type == Symlink {
-				return refuse(m.Path, "cannot be told from, or lies under, the link %q on systems that fold names", other.Path)
+				return refuse(m.Path, "cannot be told from, or lies under, the link %.200q on systems that fold names", other.Path)
 			}
 		}
 		above = append(above, a)

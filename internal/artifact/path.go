@@ -10,7 +10,7 @@ import (
 // harmless on Windows too, where a backslash separates and a drive letter replaces all before it.
 func (w *walker) cleanPath(raw []byte) (string, error) {
 	if most := w.lim.MaxPathLength; most > 0 && len(raw) > most {
-		return "", refuse(string(raw[:min(most, 128)])+"…", "has a path of more than %d bytes, which is the limit", most)
+		return "", refuse(string(raw), "has a path of more than %d bytes, which is the limit", most)
 	}
 	if len(raw) == 0 {
 		return "", refuse("", "has a member without a name")
@@ -50,7 +50,7 @@ func badComponent(component []byte) string {
 		if string(part) == ".." {
 			return `has ".." in its path`
 		}
-		if len(part) >= 2 && part[1] == ':' && isLetter(part[0]) {
+		if hasDrive(part) {
 			return "has a Windows drive in its path"
 		}
 		if i < 0 {
@@ -60,8 +60,11 @@ func badComponent(component []byte) string {
 	}
 }
 
-// checkTarget checks the target of the symbolic link at path by itself; what it leads to through other
-// links is for [checkTree].
+const leadsOut = "is a link that leads out of the archive, to %.200q"
+
+// checkTarget checks the target of the symbolic link at path as far as it can be by itself: that it is relative, and
+// that the steps up that it begins with stay inside. What it leads to through other members is for
+// [checkLinks].
 func (w *walker) checkTarget(path string, raw []byte) (string, error) {
 	most := w.lim.MaxPathLength
 	switch {
@@ -73,26 +76,30 @@ func (w *walker) checkTarget(path string, raw []byte) (string, error) {
 		return "", refuse(path, "is a link to an absolute path")
 	case bytes.IndexByte(raw, '\\') >= 0:
 		return "", refuse(path, `is a link to a target with a backslash, which Windows takes for a "/"`)
-	case len(raw) >= 2 && raw[1] == ':' && isLetter(raw[0]):
+	case hasDrive(raw):
 		return "", refuse(path, "is a link to a Windows drive")
 	}
 	target := string(raw)
 	depth := strings.Count(path, "/")
-	for rest := target; rest != ""; {
-		var component string
-		component, rest, _ = strings.Cut(rest, "/")
-		switch component {
-		case "", ".":
-		case "..":
-			if depth--; depth < 0 {
-				return "", refuse(path, "is a link that leads out of the archive, to %q", target)
-			}
-		default:
-			depth++
+	for component := range strings.SplitSeq(target, "/") {
+		if component == "" || component == "." {
+			continue
+		}
+		if component != ".." {
+			break // where it goes from here is not for this member alone to say
+		}
+		if depth--; depth < 0 {
+			return "", refuse(path, leadsOut, target)
 		}
 	}
 	return target, nil
 }
 
 func isSeparator(c byte) bool { return c == '/' || c == '\\' }
-func isLetter(c byte) bool    { return 'a' <= c|0x20 && c|0x20 <= 'z' }
+
+// hasDrive reports whether name begins with a Windows drive: even "c:name", without a slash, leaves the folder that
+// it is unpacked in, for the working directory. Names such as "a:b" are real on Linux, and where A and
+// B would be drives, they would be floppy disks; so drives begin with C.
+func hasDrive(name []byte) bool {
+	return len(name) >= 2 && name[1] == ':' && 'c' <= name[0]|0x20 && name[0]|0x20 <= 'z'
+}

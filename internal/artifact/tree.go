@@ -26,9 +26,9 @@ func checkTree(members []Member, links bool) ([]Member, error) {
 		if n := len(above); n > 0 {
 			switch over := &kept[above[n-1]]; over.Type {
 			case Symlink:
-				return nil, refuse(m.Path, "would be written through the link %q", over.Path)
+				return nil, refuse(m.Path, "would be written through the link %.200q", over.Path)
 			case File:
-				return nil, refuse(m.Path, "lies under %q, which is a file", over.Path)
+				return nil, refuse(m.Path, "lies under %.200q, which is a file", over.Path)
 			}
 		}
 		above = append(above, len(kept))

@@ -203,7 +203,13 @@ func (w *walker) add(m Member) error {
 	return w.fn(m)
 }
 
+// maxShown bounds the bytes of a path that an error shows.
+const maxShown = 256
+
 // refuse makes the error of a rule that is broken.
 func refuse(member, format string, args ...any) error {
+	if len(member) > maxShown {
+		member = member[:maxShown] + "…"
+	}
 	return &RefusedError{Member: member, Reason: fmt.Sprintf(format, args...)}
 }

@@ -197,6 +197,9 @@ func Long(kind byte, data string) Member {
 // Segment is a part of a sparse file that holds data: Length bytes at Offset.
 type Segment struct{ Offset, Length int64 }
 
+// At is the segment of length bytes at offset.
+func At(offset, length int64) Segment { return Segment{offset, length} }
+
 // Sparse is a sparse file in the old GNU format: size bytes of which only segments are in data.
 func Sparse(name string, size int64, data []byte, segments ...Segment) Member {
 	var extension []byte
