@@ -28,7 +28,7 @@ func (e *exam) checkMiss(ctx context.Context) {
 	}
 	a, err := e.http.get(ctx, hash, 0)
 	if err != nil {
-		f := e.fault("a GET", err)
+		f := e.fault("a GET", a, err)
 		f.ID = IDMiss
 		e.add(f)
 		e.blocked = "the first request got no answer"
@@ -105,7 +105,7 @@ func (e *exam) checkUpload(ctx context.Context) {
 	e.stored.hash, e.stored.payload = hash, p
 	a, err := e.http.put(ctx, hash, p)
 	if err != nil {
-		f := e.fault("an upload", err)
+		f := e.fault("an upload", a, err)
 		f.ID = IDUpload
 		if f.Means != hangs {
 			f.Means = failsPut
@@ -139,6 +139,7 @@ func (e *exam) checkUpload(ctx context.Context) {
 		f := e.refusal(http.MethodPut, "an upload", a)
 		f.ID = IDUpload
 		e.add(f)
+		e.skip(IDAccess, "the upload was not answered as the API says")
 	}
 }
 
@@ -194,7 +195,7 @@ func (e *exam) checkHit(ctx context.Context) {
 // sameBytes judges a GET of p.
 func (e *exam) sameBytes(what string, a *answer, err error, p *payload) (Finding, bool) {
 	if err != nil {
-		return e.fault("a GET of "+what, err), false
+		return e.fault("a GET of "+what, a, err), false
 	}
 	switch {
 	case a.status == http.StatusNotFound:
@@ -233,7 +234,7 @@ func (e *exam) checkOnce(ctx context.Context) {
 	}
 	a, err := e.http.put(ctx, e.stored.hash, other)
 	if err != nil {
-		f := e.fault("a second upload", err)
+		f := e.fault("a second upload", a, err)
 		f.ID = IDOnce
 		e.add(f)
 		return

@@ -19,9 +19,11 @@ func parseDotenv(text string) map[string]string {
 			// The value goes to the closing quote, which may be lines away.
 			tail := text[len(line)-len(value)+1:]
 			if end := closingQuote(tail, value[0]); end >= 0 {
-				values[name] = unescape(tail[:end], value[0])
-				_, text, _ = strings.Cut(tail[end+1:], "\n")
-				continue
+				after, next, _ := strings.Cut(tail[end+1:], "\n")
+				if after = strings.TrimSpace(after); after == "" || after[0] == '#' {
+					values[name], text = unescape(tail[:end], value[0]), next
+					continue
+				}
 			}
 		}
 		value, _, _ = strings.Cut(value, "#")
@@ -31,10 +33,13 @@ func parseDotenv(text string) map[string]string {
 	return values
 }
 
-// splitDefinition takes NAME=value apart; the value keeps its quotes and has lost its leading blanks, and is
+// splitDefinition takes "NAME=value" or "NAME: value" apart; the value keeps its quotes and has lost its leading blanks, and is
 // the end of the line.
 func splitDefinition(line string) (name, value string, ok bool) {
 	name, value, ok = strings.Cut(line, "=")
+	if before, after, colon := strings.Cut(line, ": "); colon && (!ok || len(before) < len(name)) {
+		name, value, ok = before, after, true
+	}
 	name = strings.TrimSpace(name)
 	if after, found := strings.CutPrefix(name, "export"); found && after != strings.TrimLeft(after, " \t") {
 		name = strings.TrimSpace(after)

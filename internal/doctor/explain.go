@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -22,7 +23,10 @@ const (
 )
 
 // fault is the finding for a request without an answer.
-func (e *exam) fault(what string, err error) Finding {
+func (e *exam) fault(what string, a *answer, err error) Finding {
+	if a != nil && len(a.hops) > 0 {
+		what += ", redirected to " + a.hops[len(a.hops)-1].to
+	}
 	f := Finding{Status: Fail, Means: "Nx fails the build when a connection breaks.",
 		Do: "Look into the logs of the server and of every proxy before it, at this time.", Details: Details{"error": e.foreign(err.Error())}}
 	var record tls.RecordHeaderError
@@ -106,6 +110,9 @@ func (e *exam) refusal(method, what string, a *answer) Finding {
 	f.Do = strings.TrimSpace(f.Do)
 	if a.html() {
 		f.Title += ", with a web page"
+	}
+	if a.status == http.StatusBadRequest && e.target.scheme == "http" && bytes.Contains(a.kept, []byte("HTTPS")) {
+		f.Do = "This port speaks https: write https:// in " + ServerVariable + "."
 	}
 	if len(a.hops) > 0 {
 		f.Title += " after a redirect to " + a.hops[len(a.hops)-1].to

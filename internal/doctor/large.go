@@ -29,7 +29,7 @@ func (e *exam) checkLarge(ctx context.Context) {
 	}
 	up, err := e.http.put(ctx, hash, p)
 	if err != nil {
-		f := e.fault("an upload of "+bytesText(p.size), err)
+		f := e.fault("an upload of "+bytesText(p.size), up, err)
 		f.ID = IDLarge
 		if f.Means != hangs {
 			f.Means = failsPut

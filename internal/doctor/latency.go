@@ -52,7 +52,7 @@ func (e *exam) checkWrongToken(ctx context.Context) {
 	wrong := Setting{Value: strings.Replace(hash, "doctor-", "doctor-wrong-", 1), Set: true}
 	a, err := e.http.with(wrong).get(ctx, hash, 0)
 	if err != nil {
-		f := e.fault("a GET with a wrong token", err)
+		f := e.fault("a GET with a wrong token", a, err)
 		f.ID, f.Status = IDWrongToken, Warn
 		e.add(f)
 		return
@@ -94,14 +94,14 @@ func (e *exam) checkLatency(ctx context.Context) {
 		return one.get(ctx, hash, size)
 	})
 	if err != nil {
-		f := e.fault("one of several GETs on new connections", err)
+		f := e.fault("one of several GETs on new connections", nil, err)
 		f.ID = IDLatency
 		e.add(f)
 		return
 	}
 	kept, err := e.sample(ctx, func() (*answer, error) { return e.http.get(ctx, hash, size) })
 	if err != nil {
-		f := e.fault("one of several GETs on one connection", err)
+		f := e.fault("one of several GETs on one connection", nil, err)
 		f.ID, f.Status = IDLatency, Warn
 		f.Means = "Nx reuses connections. A proxy that closes them without saying so breaks builds now and then."
 		f.Do = "Raise the proxy's keep-alive time towards clients, or look at its limits."

@@ -51,4 +51,10 @@ func printable(s string, limit int) string {
 }
 
 // quoted is a foreign name for use inside a sentence.
-func quoted(s string) string { return `"` + printable(s, 200) + `"` }
+func quoted(s string) string {
+	quote := `"`
+	if strings.Contains(s, quote) {
+		quote = "'"
+	}
+	return quote + printable(s, 200) + quote
+}

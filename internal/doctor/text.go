@@ -39,8 +39,19 @@ func (r *Report) WriteText(w io.Writer, style Style) error {
 	for _, f := range r.Findings {
 		width = max(width, len(f.ID))
 	}
-	for _, f := range r.Findings {
-		out.line("%s %-*s  %s", out.mark(f.Status), width, f.ID, f.Title)
+	for i := 0; i < len(r.Findings); i++ {
+		f := r.Findings[i]
+		// One line is enough for checks that fell away for one reason.
+		more := 0
+		for f.Status == Skip && i+1 < len(r.Findings) && r.Findings[i+1].Status == Skip && r.Findings[i+1].Title == f.Title {
+			i++
+			more++
+		}
+		also := ""
+		if more > 0 {
+			also = " (and " + plural(more, "other check") + ")"
+		}
+		out.line("%s %-*s  %s%s", out.mark(f.Status), width, f.ID, f.Title, also)
 		if f.Status == Warn || f.Status == Fail {
 			out.explain(width, "means:", f.Means)
 			out.explain(width, "do:", f.Do)

@@ -34,7 +34,7 @@ func (e *exam) checkTLS(ctx context.Context) {
 	}
 	state, err := e.handshake(ctx)
 	if err != nil {
-		f := e.fault("the TLS handshake", err)
+		f := e.fault("the TLS handshake", nil, err)
 		f.ID = IDTLSHandshake
 		e.add(f)
 		e.blocked = "there is no TLS connection"
