@@ -13,9 +13,9 @@ import (
 )
 
 // setAside moves a file that is no whole entry into damaged/, and returns [cache.ErrDamaged] when its place is free.
-func (s *Store) setAside(f *found, why damage) error {
+func (s *Store) setAside(f *found, why damageError) error {
 	aside := filepath.Join(s.damaged, s.now().UTC().Format("20060102T150405.000000Z")+"-"+rand.Text()[:8]+"-"+filepath.Base(f.path))
-	err := moveAway(f.path, aside, f.info)
+	err := s.moveAway(f.path, aside, f.info)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		// Another one did it, and has put a whole entry there, perhaps.
@@ -35,7 +35,7 @@ func (s *Store) setAside(f *found, why damage) error {
 
 // moveAway renames the file that info describes. If another one is at path, it stays there: then the error is
 // [fs.ErrNotExist].
-func moveAway(path, aside string, info fs.FileInfo) error {
+func (s *Store) moveAway(path, aside string, info fs.FileInfo) error {
 	now, err := os.Lstat(path)
 	if err != nil {
 		return err
@@ -43,7 +43,7 @@ func moveAway(path, aside string, info fs.FileInfo) error {
 	if !os.SameFile(info, now) {
 		return fs.ErrNotExist
 	}
-	if err := os.Rename(path, aside); err != nil {
+	if err := s.rename(path, aside); err != nil {
 		return err
 	}
 	// Between Lstat and Rename another server may have set the damaged file aside and committed a whole entry.

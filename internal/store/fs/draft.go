@@ -14,7 +14,7 @@ import (
 
 // publishAttempts bounds how often Commit tries again because others make and remove entries and directories of
 // the same name at the same time. Each attempt that fails means that one of them got on.
-const publishAttempts = 32
+const publishAttempts = 100
 
 // Create implements [cache.Store]. An entry that exists is told at once, so that no bytes are written in vain.
 func (s *Store) Create(ctx context.Context, key cache.Key) (cache.Draft, error) {
@@ -156,7 +156,9 @@ func (d *draft) publish(ctx context.Context, final, doing string) error {
 				return trouble(doing+": its file in tmp/ was removed by somebody", err)
 			}
 			// Directories are made when the first entry wants them, and Delete removes empty ones at any time.
-			if err := os.MkdirAll(filepath.Dir(final), dirMode); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			// A directory that goes while MkdirAll is at it makes that say either of these.
+			err := os.MkdirAll(filepath.Dir(final), dirMode)
+			if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrExist) {
 				return trouble(doing, err)
 			}
 		default:

@@ -42,10 +42,10 @@ type meta struct {
 	Record cache.Record `json:"record"`
 }
 
-// damage says why a file is not a whole entry of the key under which it lies.
-type damage string
+// damageError says why a file is not a whole entry of the key under which it lies.
+type damageError string
 
-func (d damage) Error() string { return string(d) }
+func (d damageError) Error() string { return string(d) }
 
 // errLater is an entry that a later bezoar wrote. It is not damaged and must not be set aside.
 var errLater = errors.New("was written by a later version of bezoar: update this server")
@@ -72,12 +72,12 @@ func encodeTail(entry cache.Entry) ([]byte, error) {
 	return binary.BigEndian.AppendUint32(tail, checksum(tail)), nil
 }
 
-// decodeEntry reads what is behind the body in a file of size bytes. It returns a [damage] if that is
+// decodeEntry reads what is behind the body in a file of size bytes. It returns a [damageError] if that is
 // not consistent in itself, [errLater], or an error of file. It looks at no byte of the body, and buf, which
 // should have [tailGuess] bytes, saves it allocations.
 func decodeEntry(file io.ReaderAt, size int64, buf []byte) (cache.Entry, error) {
 	if size < footerSize {
-		return cache.Entry{}, damage("it is too short to be an entry")
+		return cache.Entry{}, damageError("it is too short to be an entry")
 	}
 	tail := buf[:min(int64(len(buf)), size)]
 	if err := readFull(file, tail, size-int64(len(tail))); err != nil {
@@ -85,13 +85,13 @@ func decodeEntry(file io.ReaderAt, size int64, buf []byte) (cache.Entry, error) 
 	}
 	footer := tail[len(tail)-footerSize:]
 	if string(footer[:6]) != footerMagic {
-		return cache.Entry{}, damage("it does not end like an entry")
+		return cache.Entry{}, damageError("it does not end like an entry")
 	}
 	bodySize := int64(binary.BigEndian.Uint64(footer[8:]))
 	metaSize := int64(binary.BigEndian.Uint32(footer[16:]))
 	// The lengths are checked before anything is allocated by them; the comparison cannot overflow.
 	if metaSize > maxMeta || bodySize < 0 || bodySize != size-footerSize-metaSize {
-		return cache.Entry{}, damage("its lengths do not add up")
+		return cache.Entry{}, damageError("its lengths do not add up")
 	}
 	if behind := footerSize + metaSize; behind <= int64(len(tail)) {
 		tail = tail[int64(len(tail))-behind:]
@@ -102,7 +102,7 @@ func decodeEntry(file io.ReaderAt, size int64, buf []byte) (cache.Entry, error) 
 		}
 	}
 	if checksum(tail[:len(tail)-4]) != binary.BigEndian.Uint32(tail[len(tail)-4:]) {
-		return cache.Entry{}, damage("the checksum of its record is wrong")
+		return cache.Entry{}, damageError("the checksum of its record is wrong")
 	}
 	if binary.BigEndian.Uint16(tail[metaSize+6:]) != formatVersion {
 		return cache.Entry{}, errLater
@@ -113,20 +113,20 @@ func decodeEntry(file io.ReaderAt, size int64, buf []byte) (cache.Entry, error) 
 func decodeMeta(text []byte, bodySize int64) (cache.Entry, error) {
 	var m meta
 	if err := json.Unmarshal(text, &m); err != nil {
-		return cache.Entry{}, damage("its record is not readable: " + err.Error())
+		return cache.Entry{}, damageError("its record is not readable: " + err.Error())
 	}
 	if m.Record.Size != bodySize {
-		return cache.Entry{}, damage("its record tells another size than its footer")
+		return cache.Entry{}, damageError("its record tells another size than its footer")
 	}
 	name, err := url.PathUnescape(m.Scope)
 	if err != nil {
-		return cache.Entry{}, damage("its scope is not readable")
+		return cache.Entry{}, damageError("its scope is not readable")
 	}
 	workspace, err1 := cache.ParseWorkspace(m.Workspace)
 	scope, err2 := cache.ParseScope(name)
 	hash, err3 := cache.ParseHash(m.Hash)
 	if err := errors.Join(err1, err2, err3); err != nil {
-		return cache.Entry{}, damage("its key is not valid: " + err.Error())
+		return cache.Entry{}, damageError("its key is not valid: " + err.Error())
 	}
 	return cache.Entry{Key: cache.Key{Workspace: workspace, Scope: scope, Hash: hash}, Record: m.Record}, nil
 }
@@ -138,7 +138,7 @@ func readFull(file io.ReaderAt, p []byte, off int64) error {
 	case n == len(p):
 		return nil
 	case errors.Is(err, io.EOF):
-		return damage("it got shorter while it was read")
+		return damageError("it got shorter while it was read")
 	default:
 		return err
 	}

@@ -51,24 +51,23 @@ func (s *Store) Delete(ctx context.Context, key cache.Key) error {
 // is set aside.
 func (s *Store) List(ctx context.Context, workspace cache.Workspace) iter.Seq2[cache.Entry, error] {
 	return func(yield func(cache.Entry, error) bool) {
-		l := lister{ctx: ctx, store: s, yield: yield}
+		l := lister{store: s, yield: yield}
 		if workspace == "" {
-			l.walk(s.entries, levels)
+			l.walk(ctx, s.entries, levels)
 		} else {
-			l.walk(filepath.Join(s.entries, fileName(string(workspace))), levels-1)
+			l.walk(ctx, filepath.Join(s.entries, fileName(string(workspace))), levels-1)
 		}
 	}
 }
 
 type lister struct {
-	ctx   context.Context
 	store *Store
 	yield func(cache.Entry, error) bool
 }
 
 // walk lists dir, with depth levels of directories in it and entries below them. It returns false to end the listing.
-func (l *lister) walk(dir string, depth int) bool {
-	if err := l.ctx.Err(); err != nil {
+func (l *lister) walk(ctx context.Context, dir string, depth int) bool {
+	if err := ctx.Err(); err != nil {
 		l.fail("list entries", err)
 		return false
 	}
@@ -80,7 +79,7 @@ func (l *lister) walk(dir string, depth int) bool {
 	for {
 		names, err := d.ReadDir(listBatch)
 		for _, e := range names {
-			if !l.visit(dir, e, depth) {
+			if !l.visit(ctx, dir, e, depth) {
 				return false
 			}
 		}
@@ -93,30 +92,30 @@ func (l *lister) walk(dir string, depth int) bool {
 	}
 }
 
-func (l *lister) visit(dir string, e fs.DirEntry, depth int) bool {
+func (l *lister) visit(ctx context.Context, dir string, e fs.DirEntry, depth int) bool {
 	path := filepath.Join(dir, e.Name())
 	switch {
 	case e.Name()[0] == '.':
 		return true // no name of ours; NFS and rsync keep such files for a while
 	case depth == 0:
-		return l.entry(path)
+		return l.entry(ctx, path)
 	case e.IsDir():
-		return l.walk(path, depth-1)
+		return l.walk(ctx, path, depth-1)
 	default:
 		return l.yield(cache.Entry{}, fmt.Errorf("%s lies where a directory belongs; move it away", path))
 	}
 }
 
-func (l *lister) entry(path string) bool {
-	if err := l.ctx.Err(); err != nil {
+func (l *lister) entry(ctx context.Context, path string) bool {
+	if err := ctx.Err(); err != nil {
 		l.fail("list entries", err)
 		return false
 	}
 	f, err := l.store.inspect(path)
 	if err == nil && l.store.path(f.entry.Key) != path {
-		err = damage("it is the entry of another key")
+		err = damageError("it is the entry of another key")
 	}
-	d, damaged := errors.AsType[damage](err)
+	d, damaged := errors.AsType[damageError](err)
 	if damaged {
 		err = l.store.setAside(f, d)
 	}

@@ -15,7 +15,8 @@ import (
 // TestMain is also the main of the child processes that some tests start.
 func TestMain(m *testing.M) {
 	if role := os.Getenv(childEnv); role != "" {
-		os.Exit(runChild(context.Background(), role))
+		runChild(context.Background(), role)
+		return
 	}
 	goleak.VerifyTestMain(m)
 }

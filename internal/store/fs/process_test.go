@@ -31,18 +31,14 @@ const (
 	roundsEnv = "BEZOAR_FS_TEST_ROUNDS"
 )
 
-// runChild plays a role. It is told to begin, and that nobody needs it any more, through its standard input.
-func runChild(ctx context.Context, role string) int {
-	s, err := Open(os.Getenv(childDirEnv), Options{})
-	if err != nil {
-		fmt.Println(err)
-		return 1
+// runChild plays a role. It panics if it fails.
+func runChild(ctx context.Context, role string) {
+	s, err1 := Open(os.Getenv(childDirEnv), Options{})
+	seed, err2 := strconv.ParseUint(os.Getenv(childSeedEnv), 10, 64)
+	if err := errors.Join(err1, err2); err != nil {
+		panic(err)
 	}
-	seed, err := strconv.ParseUint(os.Getenv(childSeedEnv), 10, 64)
-	if err != nil {
-		fmt.Println(err)
-		return 1
-	}
+	var err error
 	switch role {
 	case "race":
 		err = childRace(ctx, s, seed)
@@ -52,10 +48,8 @@ func runChild(ctx context.Context, role string) int {
 		err = errors.New("no such role")
 	}
 	if err := errors.Join(err, s.Close()); err != nil {
-		fmt.Println(err)
-		return 1
+		panic(err)
 	}
-	return 0
 }
 
 const raceWriters = 25
@@ -79,7 +73,7 @@ func childRace(ctx context.Context, s *Store, seed uint64) error {
 			}
 			drafts[i] = draft
 		}
-		fmt.Println("ready")
+		fmt.Fprintln(os.Stdout, "ready")
 		if !input.Scan() {
 			return io.ErrUnexpectedEOF
 		}
@@ -97,7 +91,7 @@ func childRace(ctx context.Context, s *Store, seed uint64) error {
 				return err
 			}
 		}
-		fmt.Println(answer)
+		fmt.Fprintln(os.Stdout, answer)
 	}
 	return input.Err()
 }
@@ -193,7 +187,7 @@ func TestRaceOfProcesses(t *testing.T) {
 
 // childStorm writes, reads and deletes without end.
 func childStorm(ctx context.Context, s *Store, seed uint64) error {
-	fmt.Println("ready")
+	fmt.Fprintln(os.Stdout, "ready")
 	errs := make(chan error)
 	for w := range uint64(4) {
 		go func() {

@@ -46,7 +46,7 @@ func (s *Store) openWhole(ctx context.Context, key cache.Key) (*found, error) {
 	}
 	f, err := s.inspect(s.path(key))
 	if err == nil && f.entry.Key != key {
-		err = damage("it is the entry of another key")
+		err = damageError("it is the entry of another key")
 	}
 	if err == nil {
 		err = s.verify(ctx, f)
@@ -55,7 +55,7 @@ func (s *Store) openWhole(ctx context.Context, key cache.Key) (*found, error) {
 		return f, nil
 	}
 	defer f.close()
-	if d, ok := errors.AsType[damage](err); ok {
+	if d, ok := errors.AsType[damageError](err); ok {
 		return nil, s.setAside(f, d)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
@@ -64,7 +64,7 @@ func (s *Store) openWhole(ctx context.Context, key cache.Key) (*found, error) {
 	return nil, trouble(doing(), err)
 }
 
-// inspect opens what is at path and reads all but the body. It returns what it found also with a [damage].
+// inspect opens what is at path and reads all but the body. It returns what it found also with a [damageError].
 func (s *Store) inspect(path string) (*found, error) {
 	f := &found{path: path}
 	var err error
@@ -78,13 +78,13 @@ func (s *Store) inspect(path string) (*found, error) {
 		if f.info.Mode().IsRegular() || f.info.IsDir() {
 			return f, fmt.Errorf("%s was replaced while it was opened", path)
 		}
-		return f, damage("it is not a file")
+		return f, damageError("it is not a file")
 	}
 	if f.info, err = f.file.Stat(); err != nil {
 		return f, err
 	}
 	if !f.info.Mode().IsRegular() {
-		return f, damage("it is not a file")
+		return f, damageError("it is not a file")
 	}
 	buf := s.buffers.Get().(*[verifyChunk]byte)
 	defer s.buffers.Put(buf)
@@ -118,7 +118,7 @@ func (s *Store) verifyBody(ctx context.Context, f *found) error {
 		sum.Write(p)
 	}
 	if [sha256.Size]byte(sum.Sum(nil)) != f.entry.Record.SHA256 {
-		return damage("its body does not have the SHA-256 of its record")
+		return damageError("its body does not have the SHA-256 of its record")
 	}
 	return nil
 }

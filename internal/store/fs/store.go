@@ -55,7 +55,8 @@ type Store struct {
 	drafts  atomic.Uint64 // counts drafts, for names
 	asides  sync.Mutex    // one pruning of damaged/ at a time
 
-	link func(from, to string) error // os.Link; tests make it fail as NFS does
+	// os.Link and os.Rename; tests put something before or behind them.
+	link, rename func(from, to string) error
 
 	stop func()
 	done chan struct{}
@@ -80,6 +81,7 @@ func Open(dir string, options Options) (*Store, error) {
 		memo:        newMemo(),
 		buffers:     sync.Pool{New: func() any { return new([verifyChunk]byte) }},
 		link:        os.Link,
+		rename:      os.Rename,
 		done:        make(chan struct{}),
 	}
 	if s.log == nil {
