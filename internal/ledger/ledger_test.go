@@ -17,12 +17,12 @@ import (
 	"go.uber.org/goleak"
 )
 
-// openerVar makes the test binary open the ledger in the directory that it names, and end.
+// openerVar makes the test binary open the ledger in the directory data, and end.
 const openerVar = "LEDGER_TEST_OPEN"
 
 func TestMain(m *testing.M) {
-	if dir := os.Getenv(openerVar); dir != "" {
-		if err := openerProcess(dir); err != nil {
+	if os.Getenv(openerVar) != "" {
+		if err := openerProcess(); err != nil {
 			panic(err)
 		}
 		return
@@ -30,8 +30,8 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-func openerProcess(dir string) error {
-	l, err := Open(context.Background(), dir)
+func openerProcess() error {
+	l, err := Open(context.Background(), "data")
 	if err != nil {
 		return err
 	}
@@ -125,8 +125,9 @@ func TestSettingsOfEveryConnection(t *testing.T) {
 
 // Many that start at once: handles in this process, and processes.
 func TestOpenAtOnce(t *testing.T) {
-	for round := range 3 {
-		dir := filepath.Join(t.TempDir(), fmt.Sprint(round), "data")
+	for range 3 {
+		parent := t.TempDir()
+		dir := filepath.Join(parent, "data")
 		const handles, processes = 12, 3
 		start := make(chan struct{})
 		var wg sync.WaitGroup
@@ -146,7 +147,7 @@ func TestOpenAtOnce(t *testing.T) {
 		}
 		for range processes {
 			cmd := exec.CommandContext(t.Context(), os.Args[0])
-			cmd.Env = append(os.Environ(), openerVar+"="+dir)
+			cmd.Dir, cmd.Env = parent, append(os.Environ(), openerVar+"=1")
 			wg.Go(func() {
 				<-start
 				if out, err := cmd.CombinedOutput(); err != nil {

@@ -75,7 +75,7 @@ func NewAuthenticator(ctx context.Context, opts Options) (*Authenticator, error)
 // Grant judges a request by its Authorization header, empty if it has none, and by the workspace that its path names, empty if it
 // names none. A header that is sent to an open server is ignored.
 //
-// Its errors are [*Denial]. It waits for nothing but, for a well-formed token that is not known, up to [UnknownWait] for the next look at
+// Its errors are [*DeniedError]. It waits for nothing but, for a well-formed token that is not known, up to [UnknownWait] for the next look at
 // the source, so that a token that was made a moment ago works at once.
 func (a *Authenticator) Grant(ctx context.Context, authorization string, workspace cache.Workspace) (cache.Grant, error) {
 	if s := a.current.Load(); !s.closed {
@@ -100,7 +100,7 @@ func (a *Authenticator) Grant(ctx context.Context, authorization string, workspa
 }
 
 // Valid says whether a grant that [Authenticator.Grant] gave would still be given: not revoked or expired meanwhile, and no longer open
-// if it was anonymous. An upload asks right before it is committed. Its errors are [*Denial].
+// if it was anonymous. An upload asks right before it is committed. Its errors are [*DeniedError].
 func (a *Authenticator) Valid(grant cache.Grant) error {
 	s := a.current.Load()
 	if grant.Producer.Kind == ProducerAnonymous {
@@ -138,7 +138,7 @@ var ErrRunning = errors.New("the authenticator is running already")
 // anonymous is the grant of an open server.
 func anonymous(workspace cache.Workspace) (cache.Grant, error) {
 	if workspace != "" && workspace != cache.DefaultWorkspace {
-		return cache.Grant{}, &Denial{Err: ErrOtherWorkspace, Reason: fmt.Sprintf(
+		return cache.Grant{}, &DeniedError{Err: ErrOtherWorkspace, Reason: fmt.Sprintf(
 			"without a token there is only the workspace %s, not %s, which the address names", cache.DefaultWorkspace, workspace)}
 	}
 	return cache.Grant{

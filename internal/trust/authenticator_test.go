@@ -345,7 +345,7 @@ func FuzzAuthorization(f *testing.F) {
 		if (err == nil) != passes {
 			t.Fatalf("%q: %v", header, err)
 		}
-		if _, ok := errors.AsType[*Denial](err); err != nil && !ok {
+		if _, ok := errors.AsType[*DeniedError](err); err != nil && !ok {
 			t.Fatalf("got %T", err)
 		}
 	})

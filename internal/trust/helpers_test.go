@@ -127,9 +127,9 @@ func wantDenial(t *testing.T, err, want error, secrets ...string) {
 	if !errors.Is(err, want) {
 		t.Fatalf("got error %v, want %v", err, want)
 	}
-	denial, ok := errors.AsType[*Denial](err)
+	denial, ok := errors.AsType[*DeniedError](err)
 	if !ok || denial.Reason == "" {
-		t.Fatalf("got %T %v, want a *Denial with a reason", err, err)
+		t.Fatalf("got %T %v, want a *DeniedError with a reason", err, err)
 	}
 	wantNoSecret(t, err.Error(), secrets...)
 }

@@ -26,8 +26,8 @@ var (
 	ErrRevoked = errors.New("revoked credential")
 )
 
-// Denial is the error of [Authenticator.Grant] and [Authenticator.Valid]. It wraps one of the sentinels above.
-type Denial struct {
+// DeniedError is the error of [Authenticator.Grant] and [Authenticator.Valid]. It wraps one of the sentinels above.
+type DeniedError struct {
 	// Err is the sentinel.
 	Err error
 	// Reason tells the client what happened and what to do. It holds nothing of what was presented.
@@ -36,36 +36,36 @@ type Denial struct {
 	TokenID, TokenName string
 }
 
-func (d *Denial) Error() string { return d.Reason }
+func (d *DeniedError) Error() string { return d.Reason }
 
 // Unwrap gives the sentinel.
-func (d *Denial) Unwrap() error { return d.Err }
+func (d *DeniedError) Unwrap() error { return d.Err }
 
-func noCredential() *Denial {
-	return &Denial{Err: ErrNoCredential,
+func noCredential() *DeniedError {
+	return &DeniedError{Err: ErrNoCredential,
 		Reason: "no token was sent: set NX_SELF_HOSTED_REMOTE_CACHE_ACCESS_TOKEN to a token of this server"}
 }
 
-func malformed(reason string) *Denial {
-	return &Denial{Err: ErrMalformed, Reason: reason}
+func malformed(reason string) *DeniedError {
+	return &DeniedError{Err: ErrMalformed, Reason: reason}
 }
 
-func unknown() *Denial {
-	return &Denial{Err: ErrUnknown,
+func unknown() *DeniedError {
+	return &DeniedError{Err: ErrUnknown,
 		Reason: "this server does not know the token: it belongs to another server, or its records were lost. Create a new one"}
 }
 
-func expired(t *Token) *Denial {
-	return &Denial{Err: ErrExpired, TokenID: t.ID, TokenName: t.Name,
+func expired(t *Token) *DeniedError {
+	return &DeniedError{Err: ErrExpired, TokenID: t.ID, TokenName: t.Name,
 		Reason: fmt.Sprintf("the token %s expired on %s: create a new one", t.ID, t.Expires.UTC().Format(time.RFC3339))}
 }
 
-func revoked(t *Token) *Denial {
-	return &Denial{Err: ErrRevoked, TokenID: t.ID, TokenName: t.Name,
+func revoked(t *Token) *DeniedError {
+	return &DeniedError{Err: ErrRevoked, TokenID: t.ID, TokenName: t.Name,
 		Reason: fmt.Sprintf("the token %s was revoked on %s: use another one", t.ID, t.Revoked.UTC().Format(time.RFC3339))}
 }
 
-func otherWorkspace(t *Token, named cache.Workspace) *Denial {
-	return &Denial{Err: ErrOtherWorkspace, TokenID: t.ID, TokenName: t.Name,
+func otherWorkspace(t *Token, named cache.Workspace) *DeniedError {
+	return &DeniedError{Err: ErrOtherWorkspace, TokenID: t.ID, TokenName: t.Name,
 		Reason: fmt.Sprintf("the token %s is for workspace %s, not for %s, which the address names", t.ID, t.Workspace, named)}
 }
