@@ -54,7 +54,7 @@ func (e *exam) fault(what string, a *answer, err error) Finding {
 		f.Title = what + ": the answer was cut short"
 	case errors.Is(err, io.EOF):
 		f.Title = what + ": the connection was closed without an answer"
-	case strings.Contains(err.Error(), "malformed HTTP"):
+	case strings.Contains(err.Error(), "malformed HTTP"), strings.Contains(err.Error(), "readLoopPeekFailLocked"): // The latter spoke first.
 		f.Title = what + ": the answer is no HTTP"
 		f.Do = "Check the port. One that speaks TLS wants https:// in " + ServerVariable + "."
 	case strings.Contains(err.Error(), "certificate required"):

@@ -74,7 +74,7 @@ func serve(t *testing.T, h http.Handler) *httptest.Server {
 }
 
 // testSize is larger than every buffer on the way.
-const testSize = 1 << 20
+const testSize = 256 << 10
 
 func examine(t *testing.T, opts Options) *Report {
 	t.Helper()
