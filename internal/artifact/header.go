@@ -29,19 +29,23 @@ const (
 // block is a tar header as it is in the archive.
 type block []byte
 
-// The fields of a header (POSIX.1-1988 ustar; GNU tar's old sparse format for the last three).
-func (b block) name() []byte      { return b[0:100] }
-func (b block) mode() []byte      { return b[100:108] }
-func (b block) size() []byte      { return b[124:136] }
-func (b block) checksum() []byte  { return b[148:156] }
-func (b block) flag() byte        { return b[156] }
-func (b block) target() []byte    { return b[157:257] }
-func (b block) magic() string     { return string(b[257:265]) }
-func (b block) prefix() []byte    { return b[345:500] }
-func (b block) ustarPad() []byte  { return b[500:512] }
-func (b block) segments() []byte  { return b[386:482] }
-func (b block) extended() byte    { return b[482] }
-func (b block) wholeSize() []byte { return b[483:495] }
+// The fields of a header: POSIX.1-1988 ustar, then those of GNU's old format in their place.
+func (b block) name() []byte        { return b[0:100] }
+func (b block) mode() []byte        { return b[100:108] }
+func (b block) size() []byte        { return b[124:136] }
+func (b block) checksum() []byte    { return b[148:156] }
+func (b block) flag() byte          { return b[156] }
+func (b block) target() []byte      { return b[157:257] }
+func (b block) afterTarget() []byte { return b[257:512] }
+func (b block) magic() string       { return string(b[257:265]) }
+func (b block) prefix() []byte      { return b[345:500] }
+func (b block) ustarPad() []byte    { return b[500:512] }
+func (b block) gnuTimes() []byte    { return b[345:386] } // some readers take a bad time for a prefix of the name
+func (b block) gnuSparse() []byte   { return b[386:495] }
+func (b block) segments() []byte    { return b[386:482] }
+func (b block) extended() byte      { return b[482] }
+func (b block) wholeSize() []byte   { return b[483:495] }
+func (b block) gnuPad() []byte      { return b[495:512] }
 
 // The flavours of tar headers, told by magic and version.
 const (
@@ -68,16 +72,18 @@ func (h *header) parse(b block) (reason string) {
 		return "has a damaged tar header: its checksum is wrong"
 	}
 	*h = header{flag: b.flag(), name: b.name(), target: b.target()}
+	known := false
 	switch b.magic() {
 	case magicOld:
+		known = isZero(b.afterTarget())
 	case magicGNU:
 		h.gnu = true
+		known = isZero(b.gnuTimes()) && isZero(b.gnuPad()) && (h.flag == flagSparse || isZero(b.gnuSparse()))
 	case magicUstar:
-		if !isZero(b.ustarPad()) {
-			return "has a tar header of a flavour that Nx does not write"
-		}
 		h.prefix = b.prefix()
-	default:
+		known = isZero(b.ustarPad())
+	}
+	if !known {
 		return "has a tar header of a flavour that Nx does not write"
 	}
 	for _, field := range [...]*[]byte{&h.name, &h.target, &h.prefix} {

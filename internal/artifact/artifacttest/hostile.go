@@ -76,6 +76,10 @@ func Hostile() []Case {
 	add("an unknown flavour", "", "flavour", Nx(raw(File("a", ""), 257, "ustar\x0012")))
 	add("the star flavour", "", "flavour", Nx(raw(raw(File("a", ""), 257, "ustar\x0000"), 508, "tar\x00")))
 
+	add("a prefix that only some readers see", "", "flavour", Nx(raw(File("evil", ""), 345, "../..")))
+	add("a prefix in the old flavour", "", "flavour", Archive(raw(Code(0), 345, "../..")))
+	add("a sparse map for a file in full", "", "flavour", Nx(raw(File("a", "x"), 386, "00000000000\x0000000000001\x00")))
+
 	// Long names, PAX.
 	add("PAX with a size", "", "PAX", Nx(Member{Name: "pax", Type: 'x', Body: []byte("12 size=512\n")}, File("a", "x")))
 	add("PAX with a path", "", "PAX", Nx(Member{Name: "pax", Type: 'x', Body: []byte("19 path=../../evil\n")}, File("a", "x")))
@@ -176,7 +180,8 @@ func Hostile() []Case {
 	add("a sparse map cut", "", "ends without the end-of-archive", Archive(raw(Sparse("s", 0, nil), 482, "\x01")))
 	add("a sparse file of 2^63 bytes", "s", "overlap", Nx(raw(Sparse("s", 0, nil), 386,
 		"\x80\x00\x00\x00\x7f\xff\xff\xff\xff\xff\xff\xff"+"\x80\x00\x00\x00\x7f\xff\xff\xff\xff\xff\xff\xff")))
-	add("a sparse file in the old flavour", "s", "knows none", Nx(raw(Sparse("s", 512, make([]byte, 512), At(0, 512)), 257, strings.Repeat("\x00", 8))))
+	add("a sparse file in the old flavour", "", "flavour", Nx(raw(Sparse("s", 512, make([]byte, 512), At(0, 512)), 257, strings.Repeat("\x00", 8))))
+	add("an empty sparse file in the old flavour", "s", "knows none", Nx(raw(Member{Name: "s", Type: TypeSparse}, 257, strings.Repeat("\x00", 8))))
 	add("a sparse file in ustar", "", "NUL within a name", Nx(raw(Sparse("s", 512, make([]byte, 512), At(0, 512)), 257, "ustar\x0000")))
 	add("a hole bomb", "", "unpacks to more", Nx(raw(raw(Sparse("s", 0, nil), 386,
 		"\x80\x00\x00\x00\x7f\xff\xff\xff\xff\xff\xff\xff"+"00000000000\x00"), 483, "\x80\x00\x00\x00\x7f\xff\xff\xff\xff\xff\xff\xff")))
