@@ -89,6 +89,6 @@ func newRootCmd(env *environment) *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return &statusError{exitUsage, fmt.Errorf("%w\nSee '%s --help'", err, cmd.CommandPath())}
 	})
-	root.AddCommand(newServeCmd(env), newConfigCmd(env), newTokenCmd(env), newDoctorCmd(env), newVersionCmd(env))
+	root.AddCommand(newServeCmd(env), newTokenCmd(env), newDoctorCmd(env), newConfigCmd(env), newVersionCmd(env))
 	return root
 }

@@ -21,14 +21,13 @@ func (s *Server) serveArtifact(w http.ResponseWriter, r *http.Request, t target)
 	x := &exchange{server: s, w: w, r: r, started: time.Now(), target: t}
 	done := s.metrics.begin(r.Method)
 	defer func() {
-		p := recover()
-		if p != nil && p != http.ErrAbortHandler {
+		if p := recover(); p != nil {
 			x.fail(p)
 		}
 		done(x)
 		x.log()
-		if p == http.ErrAbortHandler || x.aborted {
-			panic(http.ErrAbortHandler)
+		if x.aborted {
+			panic(http.ErrAbortHandler) // net/http's way to break a connection
 		}
 	}()
 	x.serve()

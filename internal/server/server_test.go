@@ -275,8 +275,8 @@ func TestRefusedUploadsAreDrained(t *testing.T) {
 	}{
 		"exists":        {"/v1/cache/taken", nil, big, 409},
 		"bad hash":      {"/v1/cache/a.b", nil, big, 403},
-		"no credential": {"/v1/cache/2", &trust.Denial{Err: trust.ErrNoCredential, Reason: "no"}, big, 403},
-		"forged":        {"/v1/cache/2", &trust.Denial{Err: trust.ErrUnknown, Reason: "no"}, big, 401},
+		"no credential": {"/v1/cache/2", &trust.DeniedError{Err: trust.ErrNoCredential, Reason: "no"}, big, 403},
+		"forged":        {"/v1/cache/2", &trust.DeniedError{Err: trust.ErrUnknown, Reason: "no"}, big, 401},
 		"no archive":    {"/v1/cache/2", nil, bytes.Repeat([]byte("x"), 4<<20), 403},
 		"too large":     {"/v1/cache/2", nil, bytes.Repeat([]byte("x"), 9<<20), 403},
 	} {
@@ -342,7 +342,7 @@ func TestAStalledUploadEnds(t *testing.T) {
 
 func TestA401IsPlainText(t *testing.T) {
 	f := newFixture(t)
-	f.auth.set(&trust.Denial{Err: trust.ErrRevoked, Reason: "the token 0123 was revoked"})
+	f.auth.set(&trust.DeniedError{Err: trust.ErrRevoked, Reason: "the token 0123 was revoked"})
 	for _, method := range []string{"GET", "PUT"} {
 		resp, body := f.do(method, "/v1/cache/1", nil, "Authorization", "Bearer bzr_x")
 		if got := resp.Header["Content-Type"]; len(got) != 1 || got[0] != "text/plain" {
@@ -356,7 +356,7 @@ func TestA401IsPlainText(t *testing.T) {
 
 func TestARevokedCredentialDoesNotFinishItsUpload(t *testing.T) {
 	f := newFixture(t)
-	f.auth.invalidate(&trust.Denial{Err: trust.ErrRevoked, Reason: "revoked"})
+	f.auth.invalidate(&trust.DeniedError{Err: trust.ErrRevoked, Reason: "revoked"})
 	f.want(401, "PUT", "/v1/cache/1", artifacttest.Typical(1))
 	if n := f.stored(); n != 0 {
 		t.Errorf("%d entries were stored", n)
@@ -491,7 +491,7 @@ func TestMetricsCountByResult(t *testing.T) {
 	f.want(200, "GET", "/v1/cache/1", nil)
 	f.want(409, "PUT", "/v1/cache/1", body)
 	f.want(403, "PUT", "/v1/cache/2", []byte("no gzip"))
-	f.auth.set(&trust.Denial{Err: trust.ErrExpired, Reason: "expired"})
+	f.auth.set(&trust.DeniedError{Err: trust.ErrExpired, Reason: "expired"})
 	f.want(404, "GET", "/v1/cache/1", nil)
 	f.waitForLog(6, `"msg":"request"`)
 	got := string(f.want(200, "GET", "/metrics", nil))

@@ -55,7 +55,7 @@ func (b *body) extend(now time.Time, stall time.Duration) {
 func (x *exchange) drain() {
 	var read int64
 	if x.body != nil {
-		if x.body.err == io.EOF {
+		if errors.Is(x.body.err, io.EOF) {
 			return
 		}
 		if x.body.err != nil {
