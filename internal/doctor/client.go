@@ -131,12 +131,12 @@ func (c *client) put(ctx context.Context, hash string, body *payload) (*answer, 
 // do sends one request, follows redirects as reqwest does and reads the answer: as far as it goes, but not
 // more than expect and some bytes.
 func (c *client) do(ctx context.Context, method, address string, body *payload, expect int64) (*answer, error) {
-	w := watch(ctx, c.answer)
+	ctx, w := watch(ctx, c.answer)
 	defer w.stop()
 	start := time.Now()
 	a := &answer{}
 	trace := &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) { a.reused = info.Reused }}
-	req, err := http.NewRequestWithContext(httptrace.WithClientTrace(w.ctx, trace), method, address, nil)
+	req, err := http.NewRequestWithContext(httptrace.WithClientTrace(ctx, trace), method, address, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -219,28 +219,32 @@ func (a *answer) read(r io.Reader, limit int64) error {
 
 // watchdog ends a request in which nothing moves.
 type watchdog struct {
-	ctx    context.Context
-	cancel context.CancelCauseFunc
-	timer  *time.Timer
-	limit  time.Duration
+	timer *time.Timer
+	limit time.Duration
+	stop  func()
+	// ended is why the request is over; nil while it is not.
+	ended func() error
 }
 
-func watch(ctx context.Context, limit time.Duration) *watchdog {
-	w := &watchdog{limit: limit}
-	w.ctx, w.cancel = context.WithCancelCause(ctx)
-	w.timer = time.AfterFunc(limit, func() { w.cancel(errStalled) })
-	return w
-}
-
-func (w *watchdog) stop() {
-	w.timer.Stop()
-	w.cancel(nil)
+// watch returns the context of a request and what watches it. The caller stops the watchdog.
+func watch(parent context.Context, limit time.Duration) (context.Context, *watchdog) {
+	ctx, cancel := context.WithCancelCause(parent)
+	w := &watchdog{
+		timer: time.AfterFunc(limit, func() { cancel(errStalled) }),
+		limit: limit,
+		ended: func() error { return context.Cause(ctx) },
+	}
+	w.stop = func() {
+		w.timer.Stop()
+		cancel(nil)
+	}
+	return ctx, w
 }
 
 // explain puts the reason of a cancelled request in place of "context canceled".
 func (w *watchdog) explain(err error) error {
-	if err != nil && w.ctx.Err() != nil {
-		return context.Cause(w.ctx)
+	if why := w.ended(); err != nil && why != nil {
+		return why
 	}
 	return err
 }
@@ -256,7 +260,7 @@ type watched struct {
 func (b *watched) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	// After the timer fired the request is over: it must not be set again.
-	if n > 0 && b.dog.ctx.Err() == nil {
+	if n > 0 && b.dog.ended() == nil {
 		b.dog.timer.Reset(b.dog.limit)
 	}
 	return n, err

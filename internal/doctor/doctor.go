@@ -154,7 +154,7 @@ func Run(ctx context.Context, opts Options) (*Report, error) {
 		if err != nil {
 			return nil, fmt.Errorf("open the Nx workspace: %w", err)
 		}
-		defer w.Close()
+		defer w.close()
 		e.workspace = w
 	}
 	e.settle()

@@ -70,6 +70,9 @@ func (e *exam) fault(what string, a *answer, err error) Finding {
 		}
 		f.Title = what + ": no answer"
 	}
+	if a != nil && len(a.hops) > 0 && !errors.Is(err, errTooManyHops) {
+		f.Do = "Nx follows redirects too. If this one leads to a login, exempt the path /v1/cache/ from it; else put the final URL into " + ServerVariable + "."
+	}
 	return f
 }
 

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -173,7 +174,7 @@ func TestSettings(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				defer w.Close()
+				defer w.close()
 				e.workspace = w
 			}
 			e.settle()
@@ -181,7 +182,7 @@ func TestSettings(t *testing.T) {
 				t.Error(diff)
 			}
 			if test.missing {
-				if _, err := Run(t.Context(), Options{}); err != ErrNoServer {
+				if _, err := Run(t.Context(), Options{}); !errors.Is(err, ErrNoServer) {
 					t.Errorf("Run: %v, want ErrNoServer", err)
 				}
 			}

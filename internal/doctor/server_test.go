@@ -83,6 +83,10 @@ func TestBrokenServers(t *testing.T) {
 			}
 			return true
 		}}, outcome: "cache.miss=fail" + nothing, says: "after a redirect to "},
+		{name: "a redirect to nowhere", fake: &fake{before: func(w http.ResponseWriter, r *http.Request, _ map[string][]byte, _ []byte) bool {
+			http.Redirect(w, r, "http://127.0.0.1:1/login", http.StatusFound)
+			return true
+		}}, outcome: "cache.miss=fail" + nothing, says: "redirected to http://127.0.0.1:1/login"},
 		{name: "redirects in circles", fake: &fake{before: func(w http.ResponseWriter, r *http.Request, _ map[string][]byte, _ []byte) bool {
 			http.Redirect(w, r, r.URL.Path, http.StatusTemporaryRedirect)
 			return true

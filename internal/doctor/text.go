@@ -82,7 +82,7 @@ func (t *textWriter) line(format string, args ...any) {
 	if !t.style.Unicode {
 		text = ascii(text)
 	}
-	t.WriteString(strings.TrimRight(text, " ") + "\n")
+	fmt.Fprintln(t, strings.TrimRight(text, " "))
 }
 
 func (t *textWriter) mark(s Status) string {

@@ -63,7 +63,7 @@ func (e *exam) handshake(ctx context.Context) (*tls.ConnectionState, error) {
 	var seen *tls.ConnectionState
 	t := newTransport(e)
 	t.TLSClientConfig = &tls.Config{
-		MinVersion:         tls.VersionTLS10, //nolint:gosec // To name an old server's version, not to use it.
+		MinVersion:         tls.VersionTLS10, // To name an old server's version, not to use it.
 		InsecureSkipVerify: true,             //nolint:gosec // The chain is judged afterwards; nothing is sent.
 		VerifyConnection: func(s tls.ConnectionState) error {
 			seen = &s
@@ -71,9 +71,9 @@ func (e *exam) handshake(ctx context.Context) (*tls.ConnectionState, error) {
 		},
 	}
 	defer t.CloseIdleConnections()
-	w := watch(ctx, e.opts.Answer)
+	ctx, w := watch(ctx, e.opts.Answer)
 	defer w.stop()
-	req, err := http.NewRequestWithContext(w.ctx, http.MethodGet, e.target.base, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, e.target.base, nil)
 	if err != nil {
 		return nil, err
 	}

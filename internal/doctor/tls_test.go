@@ -8,8 +8,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
-	"io"
-	"log"
+	"log/slog"
 	"math/big"
 	"net"
 	"net/http/httptest"
@@ -122,7 +121,7 @@ func TestTLS(t *testing.T) {
 			}
 			chain.PrivateKey = test.chain[0].key
 			s.TLS = &tls.Config{Certificates: []tls.Certificate{chain}, MinVersion: tls.VersionTLS10, MaxVersion: test.version}
-			s.Config.ErrorLog = log.New(io.Discard, "", 0)
+			s.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
 			s.StartTLS()
 			defer s.Close()
 			_, port, _ := net.SplitHostPort(s.Listener.Addr().String())
@@ -145,7 +144,7 @@ func TestTLS(t *testing.T) {
 func TestMixedUpSchemes(t *testing.T) {
 	t.Parallel()
 	plain := httptest.NewUnstartedServer(&fake{})
-	plain.Config.ErrorLog = log.New(io.Discard, "", 0)
+	plain.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
 	plain.Start()
 	defer plain.Close()
 	r := examine(t, Options{Server: server("https://" + plain.Listener.Addr().String())})
@@ -156,7 +155,7 @@ func TestMixedUpSchemes(t *testing.T) {
 		t.Error(troubles(r))
 	}
 	secure := httptest.NewUnstartedServer(&fake{})
-	secure.Config.ErrorLog = log.New(io.Discard, "", 0)
+	secure.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
 	secure.StartTLS()
 	defer secure.Close()
 	r = examine(t, Options{Server: server("http://" + secure.Listener.Addr().String())})

@@ -16,8 +16,6 @@ type target struct {
 	port   string
 }
 
-func (t target) address() string { return net.JoinHostPort(t.host, t.port) }
-
 // loopback reports whether the name itself says that nothing leaves this machine.
 func (t target) loopback() bool {
 	if t.host == "localhost" || strings.HasSuffix(t.host, ".localhost") {

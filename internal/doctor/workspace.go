@@ -59,7 +59,7 @@ func openWorkspace(dir string, env environ) (*workspace, error) {
 	return w, nil
 }
 
-func (w *workspace) Close() error { return w.root.Close() }
+func (w *workspace) close() { _ = w.root.Close() }
 
 // read returns a small regular file, whole.
 func (w *workspace) read(name string) ([]byte, error) {
