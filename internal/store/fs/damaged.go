@@ -48,7 +48,10 @@ func (s *Store) moveAway(path, aside string, info fs.FileInfo) error {
 	}
 	// Between Lstat and Rename another server may have set the damaged file aside and committed a whole entry.
 	moved, err := os.Lstat(aside)
-	if err != nil || os.SameFile(info, moved) {
+	if err != nil {
+		return err // not there: another server has pruned it
+	}
+	if os.SameFile(info, moved) {
 		return nil
 	}
 	// It goes back, unless a newer one has come; that one stays, too.

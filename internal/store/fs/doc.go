@@ -26,7 +26,8 @@
 //
 // # What is synced, and why that is enough
 //
-// Nothing is: there is no fsync, neither in an upload nor behind it. Instead, the SHA-256 of a body is compared with its
+// FORMAT is, once, when a directory is new. Of entries nothing is: there is no fsync, neither in an upload nor
+// behind it. Instead, the SHA-256 of a body is compared with its
 // record before this process serves it for the first time, unless this process wrote it itself; that the file
 // is still the same afterwards is seen from its inode, size and times. A process that starts knows no
 // file, so that after power loss each entry is either whole, and proves it, or is a miss. Law 2 needs

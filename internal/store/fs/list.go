@@ -26,17 +26,11 @@ func (s *Store) Delete(ctx context.Context, key cache.Key) error {
 		return trouble(doing(), err)
 	}
 	path := s.path(key)
-	if err := os.Remove(path); err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			return cache.ErrNotExist
-		}
-		info, errStat := os.Lstat(path)
-		if errStat != nil || !info.IsDir() {
-			return trouble(doing(), err)
-		}
-		if err := s.setAside(&found{path: path, info: info}, "it is not a file"); !errors.Is(err, cache.ErrDamaged) {
-			return err
-		}
+	switch err := s.remove(path); {
+	case errors.Is(err, fs.ErrNotExist):
+		return cache.ErrNotExist
+	case err != nil:
+		return trouble(doing(), err)
 	}
 	for range levels {
 		path = filepath.Dir(path)
@@ -45,6 +39,20 @@ func (s *Store) Delete(ctx context.Context, key cache.Key) error {
 		}
 	}
 	return nil
+}
+
+// remove takes a file away whatever it is; a directory that is not empty is set aside.
+func (s *Store) remove(path string) error {
+	err := os.Remove(path)
+	if err != nil {
+		if info, errStat := os.Lstat(path); errStat == nil && info.IsDir() {
+			err = s.setAside(&found{path: path, info: info}, "it is not a file")
+			if errors.Is(err, cache.ErrDamaged) {
+				err = nil
+			}
+		}
+	}
+	return err
 }
 
 // List implements [cache.Store]. It reads each entry's record, but does not verify its body. What is no entry

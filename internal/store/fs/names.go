@@ -49,7 +49,7 @@ func escape(name string) string {
 	b.Grow(len(name) + 16)
 	for i := range len(name) {
 		c := name[i]
-		if isPlain(name, i) && !(device && i == 0) {
+		if isPlain(name, i) && (!device || i > 0) {
 			b.WriteByte(c)
 		} else {
 			b.Write([]byte{'%', digits[c>>4], digits[c&15]})

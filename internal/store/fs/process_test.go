@@ -273,7 +273,7 @@ func TestKill(t *testing.T) {
 			t.Fatalf("in round %d", round)
 		}
 	}
-	if hits == 0 || leftovers == 0 {
+	if rounds >= 40 && (hits == 0 || leftovers == 0) {
 		t.Errorf("%d entries and %d leftovers in all rounds: the kills came too early to prove anything", hits, leftovers)
 	}
 	t.Logf("%d rounds, %d entries found whole, %d leftovers cleaned", rounds, hits, leftovers)

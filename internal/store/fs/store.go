@@ -130,7 +130,7 @@ func (s *Store) checkFormat() error {
 	if errors.Is(err, fs.ErrNotExist) {
 		part := s.session.file("format")
 		defer os.Remove(part)
-		if err := os.WriteFile(part, []byte(formatText), fileMode); err != nil {
+		if err := writeSynced(part, formatText); err != nil {
 			return trouble("mark the store's directory", err)
 		}
 		// As another server may be doing the same, the file appears whole, and only once.
@@ -147,6 +147,16 @@ func (s *Store) checkFormat() error {
 			path, strings.TrimSpace(string(text[:min(len(text), 64)])), strings.TrimSpace(formatText))
 	}
 	return nil
+}
+
+// writeSynced makes a file that power loss cannot cut once it is linked.
+func writeSynced(path, text string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, fileMode)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(text)
+	return errors.Join(err, f.Sync(), f.Close())
 }
 
 // probe does once with a file what an upload does, so that a directory that cannot serve is told of at the start.

@@ -14,7 +14,7 @@ func identityOf(info fs.FileInfo) (identity, bool) {
 		return identity{}, false
 	}
 	return identity{
-		device: uint64(stat.Dev),
+		device: stat.Dev,
 		inode:  stat.Ino,
 		size:   stat.Size,
 		mtime:  stat.Mtim.Nano(),

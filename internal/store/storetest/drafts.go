@@ -104,6 +104,14 @@ func testSpent(t *testing.T, s *suite) {
 		t.Error("a commit after a commit that failed succeeded")
 	}
 	wantMiss(t, store, Key("3"))
+
+	// An empty body, which cannot be refused for its size.
+	draft = begin(t, store, Key("4"), nil)
+	draft.Abort()
+	if err := draft.Commit(t.Context(), Record(nil)); err == nil {
+		t.Error("a commit of an empty body after an abort succeeded")
+	}
+	wantMiss(t, store, Key("4"))
 }
 
 func testCanceled(t *testing.T, s *suite) {

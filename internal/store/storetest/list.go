@@ -97,7 +97,10 @@ func testList(t *testing.T, s *suite) {
 		}
 	}
 	seen := 0
-	for range store.List(t.Context(), "") {
+	for _, err := range store.List(t.Context(), "") {
+		if err != nil {
+			t.Fatal(err)
+		}
 		if seen++; seen == 3 {
 			break
 		}
@@ -166,7 +169,9 @@ func testListWhileWriting(t *testing.T, s *suite) {
 			t.Errorf("list (-want +got):\n%s", diff)
 		}
 		if t.Failed() && running {
-			<-stopped
+			if err := <-stopped; err != nil {
+				t.Error(err)
+			}
 			return
 		}
 	}
