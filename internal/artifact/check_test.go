@@ -62,6 +62,7 @@ func ordinary() map[string][]byte {
 		"empty files":                  build.Nx(build.File("a", ""), build.File("b", "")),
 		"sizes around a block":         build.Nx(build.File("a", strings.Repeat("a", 511)), build.File("b", strings.Repeat("a", 512)), build.File("c", strings.Repeat("a", 513))),
 		"a name of 100 bytes":          build.Nx(build.File(strings.Repeat("n", 100), "x")),
+		"a name of 255 bytes":          build.Nx(build.File("d/"+strings.Repeat("n", 255), "x")),
 		"a name of 101 bytes":          build.Nx(build.File(strings.Repeat("n", 101), "x")),
 		"long name and long target":    build.Nx(build.File(long, "x"), build.Symlink(long+"-link", "../"+long)),
 		"long target before long name": build.Nx(build.Long('K', long+"\x00"), build.Long('L', long+"\x00"), build.Symlink("cut", "cut")),

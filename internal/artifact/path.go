@@ -5,9 +5,13 @@ import (
 	"strings"
 )
 
+// maxComponent is the longest name, in bytes, that Linux, macOS and Windows can all hold. An archive with a longer
+// one fails the build of whoever unpacks it.
+const maxComponent = 255
+
 // cleanPath checks the path of a member and takes it apart from what does not matter: empty and "."
-// components. A path that holds a backslash is a plain name on Linux and macOS, so it is let through, but only if it is
-// harmless on Windows too, where a backslash separates and a drive letter replaces all before it.
+// components. A path that holds a backslash is a plain name on Linux and macOS, so it is let through, but only
+// if it is harmless on Windows too, where a backslash separates and a drive letter replaces all before it.
 func (w *walker) cleanPath(raw []byte) (string, error) {
 	if most := w.lim.MaxPathLength; most > 0 && len(raw) > most {
 		return "", refuse(string(raw), "has a path of more than %d bytes, which is the limit", most)
@@ -19,13 +23,17 @@ func (w *walker) cleanPath(raw []byte) (string, error) {
 		return "", refuse(string(raw), "is an absolute path")
 	}
 	w.path = w.path[:0]
+	dot := false
 	for rest := raw; len(rest) > 0; {
 		var component []byte
 		component, rest, _ = bytes.Cut(rest, []byte{'/'})
 		if reason := badComponent(component); reason != "" {
 			return "", refuse(string(raw), "%s", reason)
 		}
-		if len(component) == 0 || string(component) == "." {
+		if len(component) == 0 {
+			continue
+		}
+		if dot = string(component) == "."; dot {
 			continue
 		}
 		if len(w.path) > 0 {
@@ -33,14 +41,20 @@ func (w *walker) cleanPath(raw []byte) (string, error) {
 		}
 		w.path = append(w.path, component...)
 	}
-	if len(w.path) == 0 {
+	switch {
+	case len(w.path) == 0:
 		return "", refuse(string(raw), "is the root of the archive itself")
+	case dot: // clients before 23.0.2 fail to make "a/." unless there is an "a"
+		return "", refuse(string(raw), `has "." at its end`)
 	}
 	return string(w.path), nil
 }
 
 // badComponent says what is wrong with a component, on any system.
 func badComponent(component []byte) string {
+	if len(component) > maxComponent {
+		return "has a name of more than 255 bytes in its path"
+	}
 	for {
 		part := component
 		i := bytes.IndexByte(component, '\\')
