@@ -32,13 +32,18 @@ func (s *Store) Delete(ctx context.Context, key cache.Key) error {
 	case err != nil:
 		return trouble(doing(), err)
 	}
-	for range levels {
-		path = filepath.Dir(path)
-		if os.Remove(path) != nil {
-			break // most often because it is not empty
-		}
-	}
+	removeEmpty(filepath.Dir(path))
 	return nil
+}
+
+// removeEmpty removes the directory of an entry that is gone, and those above it, as far as they are empty.
+func removeEmpty(dir string) {
+	for range levels {
+		if err := os.Remove(dir); err != nil {
+			return // most often because it is not empty
+		}
+		dir = filepath.Dir(dir)
+	}
 }
 
 // remove takes a file away whatever it is; a directory that is not empty is set aside.
