@@ -3,7 +3,6 @@ package artifact
 import (
 	"slices"
 	"strings"
-	"unicode"
 )
 
 // An archive unpacks safely if every directory on the way to a member is a real one, which checkTree has made
@@ -128,74 +127,4 @@ func join(dir, name string) string {
 		return name
 	}
 	return dir + "/" + name
-}
-
-// checkAliases refuses a link that another member could be taken for, or be written through, where
-// names are not told apart as on Linux: case (macOS, Windows), backslashes, dots and spaces at the end (Windows), characters that
-// do not show (HFS+). Such a link would make a liar of the checks above.
-func checkAliases(members []Member) error {
-	type alias struct {
-		path string
-		of   int
-	}
-	aliases := make([]alias, len(members))
-	for i := range members {
-		aliases[i] = alias{foldPath(members[i].Path), i}
-	}
-	slices.SortFunc(aliases, func(a, b alias) int { return comparePaths(a.path, b.path) })
-	var above []alias
-	for _, a := range aliases {
-		for n := len(above); n > 0 && a.path != above[n-1].path && !isUnder(a.path, above[n-1].path); n = len(above) {
-			above = above[:n-1]
-		}
-		if n := len(above); n > 0 {
-			m, other := &members[a.of], &members[above[n-1].of]
-			if other.Type != Symlink && m.Type == Symlink && a.path == above[n-1].path {
-				m, other = other, m
-			}
-			if other.Type == Symlink {
-				return refuse(m.Path, "cannot be told from, or lies under, the link %.200q on systems that fold names", other.Path)
-			}
-		}
-		above = append(above, a)
-	}
-	return nil
-}
-
-// foldPath maps paths to one that some system may take for the same.
-func foldPath(path string) string {
-	if isFolded(path) {
-		return path
-	}
-	var out strings.Builder
-	for part := range strings.SplitSeq(strings.ReplaceAll(path, `\`, "/"), "/") {
-		if out.Len() > 0 {
-			out.WriteByte('/')
-		}
-		part = strings.Map(func(r rune) rune {
-			if unicode.Is(unicode.Cf, r) {
-				return -1
-			}
-			least := r
-			for f := unicode.SimpleFold(r); f != r; f = unicode.SimpleFold(f) {
-				least = min(least, f)
-			}
-			return unicode.ToLower(least)
-		}, part)
-		out.WriteString(strings.TrimRight(part, ". "))
-	}
-	return out.String()
-}
-
-// isFolded reports whether foldPath surely leaves path as it is; nearly all paths are so.
-func isFolded(path string) bool {
-	for i := range len(path) {
-		switch c := path[i]; {
-		case 'a' <= c && c <= 'z', '0' <= c && c <= '9', c == '-', c == '_', c == '/':
-		case c == '.' && i+1 < len(path) && path[i+1] != '/':
-		default:
-			return false
-		}
-	}
-	return true
 }
