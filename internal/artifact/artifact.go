@@ -49,9 +49,10 @@ type Summary struct {
 	SHA256 Digest
 	// Content is the canonical digest of what the archive unpacks to: path, type, mode and bytes of each
 	// member in the order of paths, without times, owners, gzip framing and terminalOutput. Two honest runs of a
-	// deterministic task have the same one, while their bytes differ. Zero if Opaque.
+	// deterministic task have the same one, while their bytes differ. How it is made is documented at
+	// contentDigest. Zero if Opaque.
 	Content Digest
-	// Inflated counts the bytes after decompression.
+	// Inflated counts the bytes after decompression, sparse files by the size that they unpack to.
 	Inflated int64
 	// Members counts the archive's members.
 	Members int

@@ -1,7 +1,6 @@
 package artifact
 
 import (
-	"io"
 	"unicode/utf8"
 )
 
@@ -33,7 +32,7 @@ func (w *walker) readFile(size int64, m *Member) error {
 // readData digests up to most bytes of m. They are consumed by skip.
 func (w *walker) readData(most int64, m *Member) ([]byte, error) {
 	chunk, err := w.chunk(most)
-	if err == io.EOF {
+	if w.ended(err) {
 		return nil, refuse(m.Path, "is cut: the archive ends within it")
 	}
 	if err != nil {
@@ -50,7 +49,7 @@ func (w *walker) sumContent() Digest {
 
 func (w *walker) skipPadding(size int64, m *Member) error {
 	_, err := w.plain.Discard(padding(size))
-	if err == io.EOF {
+	if w.ended(err) {
 		return refuse(m.Path, "is cut: the archive ends within it")
 	}
 	if err != nil {

@@ -175,7 +175,7 @@ func TestWalk(t *testing.T) {
 		t.Errorf("Walk says %+v; Check says %+v, %v", summary, checked, err)
 	}
 	stop := errors.New("enough")
-	if _, err := artifact.Walk(bytes.NewReader(body), artifact.DefaultLimits(), func(artifact.Member) error { return stop }); err != stop {
+	if _, err := artifact.Walk(bytes.NewReader(body), artifact.DefaultLimits(), func(artifact.Member) error { return stop }); !errors.Is(err, stop) {
 		t.Errorf("got %v; want the error of the function", err)
 	}
 }

@@ -3,6 +3,7 @@ package artifact_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"testing"
 	"testing/iotest"
@@ -20,7 +21,7 @@ func TestErrorsOfTheReader(t *testing.T) {
 	body := build.Nx(build.Dir("a"), build.File("a/b", "some text"), build.Sparse("s", 8192, []byte("data"), build.At(4096, 4), build.At(8192, 0)))
 	allow := artifact.DefaultLimits()
 	allow.AllowUnknown = true
-	for _, lost := range []error{lostError{}, io.ErrUnexpectedEOF, io.ErrClosedPipe} {
+	for _, lost := range []error{lostError{}, io.ErrUnexpectedEOF, fmt.Errorf("connection: %w", io.EOF)} {
 		for n := range len(body) + 1 {
 			for name, lim := range map[string]artifact.Limits{"": artifact.DefaultLimits(), "opaque": allow} {
 				data := bytes.Clone(body)
@@ -51,7 +52,7 @@ func (stalled) Read([]byte) (int, error) { return 0, nil }
 
 func TestEveryCut(t *testing.T) {
 	body := build.Typical(3)
-	for n := range len(body) {
+	for n := range body {
 		var refused *artifact.RefusedError
 		if summary, err := check(body[:n]); !errors.As(err, &refused) {
 			t.Fatalf("the first %d bytes of %d: got %+v, %v", n, len(body), summary, err)

@@ -109,7 +109,7 @@ func compareWithStandardLibrary(t *testing.T, body []byte, members []artifact.Me
 	tr := tar.NewReader(zr)
 	for _, m := range members {
 		h, err := tr.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			t.Errorf("the standard library does not see %q", m.Path)
 			return
 		}

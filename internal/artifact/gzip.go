@@ -42,7 +42,7 @@ func (u *upload) sum() (d Digest) {
 // openGzip reads the gzip header. It returns false for a body that is no gzip, if that is allowed.
 func (w *walker) openGzip() (known bool, err error) {
 	head, err := w.packed.Peek(4)
-	if err != nil && err != io.EOF {
+	if err != nil && !w.ended(err) {
 		return false, w.readError(err)
 	}
 	switch {
@@ -67,11 +67,11 @@ func (w *walker) openGzip() (known bool, err error) {
 
 // closeGzip makes sure that nothing comes after the gzip, whose own end the tar has reached.
 func (w *walker) closeGzip() error {
-	switch _, err := w.packed.Peek(1); err {
-	case io.EOF:
-		return nil
-	case nil:
+	switch _, err := w.packed.Peek(1); {
+	case err == nil:
 		return refuse("", "goes on after the end of its gzip")
+	case w.ended(err):
+		return nil
 	default:
 		return w.readError(err)
 	}
@@ -107,6 +107,10 @@ func addCapped(a, b int64) int64 {
 	}
 	return a + b
 }
+
+// ended reports whether err, met while reading, is the plain end of what there is. The reader may have failed with an
+// error that wraps [io.EOF], which is no end.
+func (w *walker) ended(err error) bool { return w.upload.err == nil && errors.Is(err, io.EOF) }
 
 // readError says whose fault err, met while reading, is: the reader's or the archive's.
 func (w *walker) readError(err error) error {

@@ -2,7 +2,6 @@ package artifact
 
 import (
 	"bytes"
-	"io"
 	"io/fs"
 )
 
@@ -51,7 +50,7 @@ func (w *walker) readTar() error {
 // block is the next block. It is valid until the next read, and consumed by skip.
 func (w *walker) block() (block, error) {
 	b, err := w.plain.Peek(blockSize)
-	if err == io.EOF {
+	if w.ended(err) {
 		return nil, refuse("", "ends without the end-of-archive marker of a tar")
 	}
 	if err != nil {
@@ -75,7 +74,7 @@ func (w *walker) readEnd() error {
 	}
 	for n := 0; ; {
 		chunk, err := w.chunk(bufferSize)
-		if err == io.EOF {
+		if w.ended(err) {
 			if n < 2*blockSize {
 				return refuse("", "ends without the end-of-archive marker of a tar")
 			}

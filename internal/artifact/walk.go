@@ -64,7 +64,7 @@ type Member struct {
 // archive that simply ends too early is a bad one.
 //
 // Check returns at the first fault without reading on; draining r is up to the caller. It takes one pass and
-// holds no member's bytes. It needs about 250 KB (reused by later calls), and 80 bytes and its path for each
+// holds no member's bytes. It needs about 170 KB (reused by later calls), and 80 bytes and its path for each
 // member; [MaxPathBytes] bounds the paths.
 func Check(r io.Reader, lim Limits) (Summary, error) {
 	return Walk(r, lim, func(Member) error { return nil })
