@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"regexp"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/goccy/go-yaml"
@@ -18,7 +20,8 @@ import (
 const (
 	// MaxFileSize bounds the file, in bytes.
 	MaxFileSize = 1 << 20
-	maxTokens   = 50_000
+	maxTokens   = 30_000
+	maxLine     = 8192 // bytes
 	maxDepth    = 8
 )
 
@@ -32,7 +35,11 @@ func parseFile(name string, data []byte) (node, *Problem) {
 	if !utf8.Valid(data) || bytes.IndexByte(data, 0) >= 0 {
 		return node{}, &Problem{Source: whole, What: "is not text in UTF-8", Hint: "save it as UTF-8: is this the right file?"}
 	}
-	tokens := lexer.Tokenize(string(data))
+	if p := refuseLines(name, data); p != nil {
+		return node{}, p
+	}
+	// The lexer forgets a tag at the very end of its input.
+	tokens := lexer.Tokenize(string(data) + "\n")
 	if p := refuseTokens(name, tokens); p != nil {
 		return node{}, p
 	}
@@ -55,6 +62,37 @@ func parseFile(name string, data []byte) (node, *Problem) {
 		top.pairs = append(top.pairs, body.pairs...)
 	}
 	return top, nil
+}
+
+// blockHeader is a line that may begin a text in block style, with what is before the indicator. It takes more for one than
+// is: where the lexer looks for indicators is its own affair.
+var blockHeader = regexp.MustCompile(`^(.*?)[|>][-+0-9]*[ \t]*(#.*)?$`)
+
+// comment is the beginning of a comment, if it is not in quotes.
+var comment = regexp.MustCompile(`(^|\s)#`)
+
+// refuseLines looks for texts in block style and for long lines before the lexer does: its time can grow with the cube of the
+// lines of such a text, and with the square of a line, to minutes for a file within its size. No setting has more than a line.
+func refuseLines(name string, data []byte) *Problem {
+	number := 0
+	for line := range bytes.Lines(bytes.ReplaceAll(data, []byte("\r"), []byte("\n"))) {
+		number++
+		if len(line) > maxLine {
+			return &Problem{Source: Source{Layer: File, Name: name, Line: number, Column: 1}, What: fmt.Sprintf("the line is longer than %d bytes", maxLine), Hint: "write each item of a list in a line of its own"}
+		}
+		m := blockHeader.FindSubmatchIndex(bytes.TrimSuffix(line, []byte("\n")))
+		if m == nil {
+			continue
+		}
+		if before := line[:m[3]]; comment.Match(before) && !bytes.ContainsAny(before, `"'`) {
+			continue
+		}
+		return &Problem{
+			Source: Source{Layer: File, Name: name, Line: number, Column: m[3] + 1},
+			What:   "texts in block style, with | or >, are not allowed", Hint: "write the value on the line of its key, in quotes if need be",
+		}
+	}
+	return nil
 }
 
 // refuseTokens looks for the parts of YAML that a configuration does not need.
@@ -111,7 +149,9 @@ func refuseTokens(name string, tokens token.Tokens) *Problem {
 func syntaxProblem(whole Source, err error) *Problem {
 	p := &Problem{Source: whole, What: "is not valid YAML", Hint: "check indentation, quotes and brackets here and in the line above"}
 	if se, ok := errors.AsType[*yaml.SyntaxError](err); ok {
-		p.What += ": " + se.Message
+		// Some messages end with what was found, in quotes.
+		message, _, _ := strings.Cut(se.Message, `"`)
+		p.What += ": " + strings.TrimRight(message, ": ")
 		if se.Token != nil {
 			p.Source = position(whole.Name, se.Token)
 		}
@@ -129,8 +169,6 @@ func convert(name string, n ast.Node) node {
 	switch n := n.(type) {
 	case *ast.StringNode:
 		out.kind, out.text = str, n.Value
-	case *ast.LiteralNode:
-		out.kind, out.text = str, n.Value.Value
 	case *ast.IntegerNode:
 		// The text as written: 010 and 0x10 are for the setting to judge.
 		out.kind, out.text = integer, n.GetToken().Value

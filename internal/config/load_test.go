@@ -106,3 +106,14 @@ func TestLoad(t *testing.T) {
 }
 
 func lines(data []byte) []string { return strings.Split(strings.TrimSuffix(string(data), "\n"), "\n") }
+
+// Files from Windows. Not in testdata, where Git would change their line ends.
+func TestLoadCRLF(t *testing.T) {
+	c, _, err := load(t, []string{"--config=/f"}, nil, disk{"/f": "\ufeffmax-members: 7\r\n\r\nlog-format: json\r\n"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.MaxMembers != 7 || c.LogFormat != LogJSON {
+		t.Errorf("read as %v", c)
+	}
+}

@@ -38,15 +38,21 @@ func (p *Problem) Error() string {
 // environment, of flags, and of settings that do not go together.
 type Problems []*Problem
 
-// Error returns the only problem, or a heading and a line for each.
+// maxShown bounds the problems in one message.
+const maxShown = 100
+
+// Error returns the only problem, or a heading and a line for each of the first 100.
 func (ps Problems) Error() string {
 	if len(ps) == 1 {
 		return ps[0].Error()
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "the configuration has %d problems:", len(ps))
-	for _, p := range ps {
+	for _, p := range ps[:min(len(ps), maxShown)] {
 		b.WriteString("\n  " + p.Error())
+	}
+	if more := len(ps) - maxShown; more > 0 {
+		fmt.Fprintf(&b, "\n  and %d more", more)
 	}
 	return b.String()
 }
