@@ -3,7 +3,7 @@ GO      ?= go
 TIMEOUT ?= 40m
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 TOOL    := $(GO) tool -modfile=tools/go.mod
-LDFLAGS := -s -w -X main.version=$(VERSION)
+LDFLAGS := -s -w -X main.linked=$(VERSION)
 
 .PHONY: run test e2e lint bench build
 
@@ -25,5 +25,5 @@ lint: ## formatting, vet, linters, known vulnerabilities
 	$(TOOL) golangci-lint run --build-tags e2e ./test/...
 	$(TOOL) govulncheck ./...
 
-bench: ## figures of docs/performance.md
+bench: ## the figures of docs/performance.md
 	$(GO) test -tags bench -run '^$$' -bench . -benchtime 1x -timeout $(TIMEOUT) ./test/bench/...

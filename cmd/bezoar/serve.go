@@ -97,6 +97,16 @@ func (a *app) open(ctx context.Context) (err error) {
 	}); err != nil {
 		return err
 	}
+	a.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name:        "bezoar_degraded",
+		Help:        "1 while a part of the server does not work as it should, by cause. tokens: the ledger cannot be read, later revocations do not hold yet.",
+		ConstLabels: prometheus.Labels{"cause": "tokens"},
+	}, func() float64 {
+		if a.auth.Degraded() != nil {
+			return 1
+		}
+		return 0
+	}))
 	a.storeDir = a.cfg.Store.Path
 	if a.store, err = fs.Open(a.storeDir, fs.Options{Logger: a.log, Now: time.Now}); err != nil {
 		return err
@@ -270,7 +280,7 @@ func (a *app) announce(w io.Writer) {
 		tokenLine = "export NX_SELF_HOSTED_REMOTE_CACHE_ACCESS_TOKEN=open   # anything will do while the server is open"
 	}
 	if a.cfg.LogFormat == config.LogJSON {
-		a.log.Info("serving", "version", version, "url", base, "addresses", a.addresses(), "store", a.storeDir, "ledger", a.ledger.Path(), "open", a.auth.Open())
+		a.log.Info("serving", "version", version(), "url", base, "addresses", a.addresses(), "store", a.storeDir, "ledger", a.ledger.Path(), "open", a.auth.Open())
 		return
 	}
 	workspaces := make([]string, 0, 1)
@@ -289,7 +299,7 @@ In an Nx workspace:
   export NX_SELF_HOSTED_REMOTE_CACHE_SERVER=%s
   %s
 
-`, version, strings.Join(a.addresses(), ", "), a.storeDir, a.ledger.Path(), strings.Join(workspaces, ", "), access, base, tokenLine)
+`, version(), strings.Join(a.addresses(), ", "), a.storeDir, a.ledger.Path(), strings.Join(workspaces, ", "), access, base, tokenLine)
 }
 
 // addresses are those that are really listened on, port and all.
@@ -357,7 +367,7 @@ func newRegistry() *prometheus.Registry {
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "bezoar_build_info", Help: "Always 1; the label is the version that runs.",
-			ConstLabels: prometheus.Labels{"version": version},
+			ConstLabels: prometheus.Labels{"version": version()},
 		}, func() float64 { return 1 }),
 	)
 	return reg

@@ -18,6 +18,8 @@ func (s *Server) serveArtifact(w http.ResponseWriter, r *http.Request, t target)
 		writeText(w, http.StatusMethodNotAllowed, "an artifact can be read (GET, HEAD) and uploaded (PUT), nothing else")
 		return
 	}
+	s.running.Add(1)
+	defer s.running.Done()
 	x := &exchange{server: s, w: w, r: r, started: time.Now(), target: t}
 	done := s.metrics.begin(r.Method)
 	defer func() {

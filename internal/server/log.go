@@ -28,11 +28,11 @@ func (x *exchange) log() {
 		slog.Duration("time", time.Since(x.started)),
 		slog.String("remote", x.r.RemoteAddr),
 	)
-	if x.outcome.cause != "" {
+	if x.outcome.cause != "" { // else the result says it all
 		attrs = append(attrs, slog.String("cause", x.outcome.cause))
-	}
-	if x.err != nil {
-		attrs = append(attrs, slog.String("error", x.err.Error()))
+		if x.err != nil {
+			attrs = append(attrs, slog.String("error", x.err.Error()))
+		}
 	}
 	log.LogAttrs(ctx, level, "request", attrs...)
 }

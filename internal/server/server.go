@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -60,7 +61,11 @@ type Server struct {
 	metrics  *metrics
 	api      *http.Server
 	stopping atomic.Bool
+	running  sync.WaitGroup // requests for artifacts
 }
+
+// cutGrace bounds how long requests whose connections were cut may take to clean up.
+const cutGrace = 5 * time.Second
 
 // New makes a Server; call [Server.Serve] with each listener.
 func New(opts Options) *Server {
@@ -114,8 +119,19 @@ func (s *Server) Stop() { s.stopping.Store(true) }
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.Stop()
 	err := s.api.Shutdown(ctx)
-	if err != nil {
-		s.api.Close()
+	if err == nil {
+		return nil
+	}
+	s.api.Close()
+	// Their handlers still run, and have drafts to drop.
+	ended := make(chan struct{})
+	go func() {
+		s.running.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+	case <-time.After(cutGrace):
 	}
 	return err
 }

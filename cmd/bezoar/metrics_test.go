@@ -1,0 +1,43 @@
+package main
+
+import (
+	"net/http"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/bezoar-cache/bezoar/internal/artifact/artifacttest"
+)
+
+// TestMetricsAreDocumented holds the table in docs/operations.md against what a server exposes, both ways.
+func TestMetricsAreDocumented(t *testing.T) {
+	s := startServe(t, "--data", t.TempDir(), "--listen", "127.0.0.1:0")
+	url := "http://" + s.addr
+	request(t, http.DefaultClient, "GET", url+"/v1/cache/1", nil)
+	request(t, http.DefaultClient, "PUT", url+"/v1/cache/1", artifacttest.Typical(1))
+	var exposed []string
+	waitFor(t, "the metrics of both requests", func() bool {
+		_, page := request(t, http.DefaultClient, "GET", url+"/metrics", nil)
+		exposed = nil
+		for _, m := range regexp.MustCompile(`(?m)^# TYPE (bezoar_\w+) (\w+)$`).FindAllStringSubmatch(string(page), -1) {
+			exposed = append(exposed, m[1]+" "+m[2])
+		}
+		return strings.Contains(string(page), `result="stored"`)
+	})
+	s.stop()
+	doc, err := os.ReadFile("../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var documented []string
+	for _, m := range regexp.MustCompile("(?m)^\\| `(bezoar_\\w+)` \\| (\\w+) \\|").FindAllStringSubmatch(string(doc), -1) {
+		documented = append(documented, m[1]+" "+m[2])
+	}
+	slices.Sort(exposed)
+	slices.Sort(documented)
+	if !slices.Equal(exposed, documented) {
+		t.Errorf("exposed:    %v\ndocumented: %v", exposed, documented)
+	}
+}
