@@ -2,6 +2,7 @@ package config
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -39,7 +40,7 @@ func FuzzLoad(f *testing.F) {
 		d := disk{"/f": string(data), "/run/secrets/metrics": "secret\n"}
 		c, sources, err := load(t, []string{"--config=/f"}, nil, d)
 		if err != nil {
-			problems, ok := err.(Problems)
+			problems, ok := errors.AsType[Problems](err)
 			if !ok || len(problems) == 0 {
 				t.Fatalf("an error without problems: %v", err)
 			}

@@ -56,30 +56,37 @@ func parseListener(text string) (any, error) {
 		}
 		return Listener{Network: Unix, Address: filepath.Clean(path)}, nil
 	}
-	a, err := parseAddress(text)
-	if err != nil {
-		f := *err.(*flaw)
+	a, f := splitAddress(text)
+	if f != nil {
 		f.hint += ", unix:/path.sock or systemd"
-		return nil, &f
+		return nil, f
 	}
-	return Listener{Network: TCP, Address: string(a.(Address))}, nil
+	return Listener{Network: TCP, Address: string(a)}, nil
 }
 
 func parseAddress(text string) (any, error) {
+	a, f := splitAddress(text)
+	if f != nil {
+		return nil, f
+	}
+	return a, nil
+}
+
+func splitAddress(text string) (Address, *flaw) {
 	const hint = "write host:port, for example 127.0.0.1:8099"
 	if strings.Contains(text, "://") {
-		return nil, &flaw{quoted(text) + " is a URL", hint}
+		return "", &flaw{quoted(text) + " is a URL", hint}
 	}
 	host, port, err := net.SplitHostPort(text)
 	if err != nil {
-		return nil, &flaw{quoted(text) + " is not an address", hint}
+		return "", &flaw{quoted(text) + " is not an address", hint}
 	}
 	n, err := strconv.ParseUint(port, 10, 16)
 	if err != nil {
-		return nil, &flaw{quoted(text) + " has no port from 0 to 65535", hint}
+		return "", &flaw{quoted(text) + " has no port from 0 to 65535", hint}
 	}
 	if _, err := netip.ParseAddr(host); err != nil && !hostname(host) {
-		return nil, &flaw{quoted(text) + " has no valid host", hint}
+		return "", &flaw{quoted(text) + " has no valid host", hint}
 	}
 	return Address(net.JoinHostPort(host, strconv.FormatUint(n, 10))), nil
 }

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"path/filepath"
@@ -205,9 +206,11 @@ func (l *loader) readSecret(s *setting) {
 	}
 	value, err := secret.parse(trimLine(data))
 	if err != nil {
-		f := *err.(*flaw)
-		f.what, f.hint = "the content of "+quoted(path)+" "+f.what, "write the secret alone into that file, on one line"
-		l.report(fileAt, s.name, &f)
+		what := err.Error()
+		if f, ok := errors.AsType[*flaw](err); ok {
+			what = f.what
+		}
+		l.report(fileAt, s.name, &flaw{"the content of " + quoted(path) + " " + what, "write the secret alone into that file, on one line"})
 		return
 	}
 	text := value.(Secret)
