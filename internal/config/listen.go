@@ -94,7 +94,7 @@ func splitAddress(text string) (Address, *flaw) {
 // hostname says whether all characters of host can be in the name of a host. It may be empty.
 func hostname(host string) bool {
 	return len(host) <= 253 && !strings.ContainsFunc(host, func(r rune) bool {
-		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '.' || r == '_')
+		return !alphanumeric(r) && r != '-' && r != '.' && r != '_'
 	})
 }
 

@@ -250,7 +250,7 @@ func (l *loader) checkListeners() {
 	}
 	seen := map[Listener]bool{}
 	for i, a := range l.config.Listen {
-		if seen[a] && !(a.Network == TCP && anyPort(a.Address)) {
+		if seen[a] && (a.Network != TCP || !anyPort(a.Address)) {
 			l.report(l.at("listen", i), fmt.Sprintf("listen[%d]", i), &flaw{quoted(a.String()) + " is there twice", "take one of them out"})
 		}
 		seen[a] = true

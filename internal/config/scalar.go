@@ -73,12 +73,14 @@ func parseCount(text, example string) (any, error) {
 	if !digits(strings.TrimPrefix(text, "-")) {
 		return nil, &flaw{quoted(text) + " is not a whole number", "write for example " + example}
 	}
-	n, err := strconv.ParseInt(text, 10, strconv.IntSize)
-	if err != nil && n > 0 {
-		// Too many digits for an int: the setting's own bounds say so better.
-		return math.MaxInt, nil
-	}
+	// The one error is too many digits. It gives the largest or least number, of which the setting's own bounds say more.
+	n, _ := strconv.ParseInt(text, 10, strconv.IntSize)
 	return int(n), nil
+}
+
+// alphanumeric says whether r is a letter or digit of ASCII.
+func alphanumeric(r rune) bool {
+	return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9'
 }
 
 // digits says whether text is a plain number. One with leading zeros is not: to some it is octal.
@@ -95,9 +97,10 @@ func parseSize(text string) (any, error) {
 	if !ok || !digits(number) {
 		return nil, &flaw{quoted(text) + " is not a size", "write a whole number of bytes, or with a unit: 500MB, 2GiB (B, kB, MB, GB, TB, KiB, MiB, GiB, TiB, PiB)"}
 	}
-	n, err := strconv.ParseUint(number, 10, 64)
+	// There are digits only, so that the one error is too many of them, and n the largest number.
+	n, _ := strconv.ParseUint(number, 10, 64)
 	high, low := bits.Mul64(n, uint64(unit))
-	if err != nil || high != 0 || low > math.MaxInt64 {
+	if high != 0 || low > math.MaxInt64 {
 		return Size(math.MaxInt64), nil
 	}
 	return Size(low), nil

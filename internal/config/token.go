@@ -52,8 +52,7 @@ func parseTokenName(text string) (any, error) {
 		return nil, &flaw{"is a token, not its name (not shown)", "write for example ci"}
 	}
 	for i, r := range text {
-		letter := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9'
-		if !letter && (i == 0 || !strings.ContainsRune("._-@", r)) {
+		if !alphanumeric(r) && (i == 0 || !strings.ContainsRune("._-@", r)) {
 			return nil, &flaw{quoted(text) + " is not a name of a token", "begin with a letter or a digit, and use letters, digits and . _ - @ only"}
 		}
 	}
