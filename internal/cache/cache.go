@@ -28,7 +28,7 @@ type Options struct {
 	MaxSize int64
 	// Limits bounds what an artifact unpacks to.
 	Limits artifact.Limits
-	// StoreTimeout bounds the wait for each first answer of the store; 0 is no bound.
+	// StoreTimeout bounds the wait for each first answer of the store, or for its next sign of [Progress]; 0 is no bound.
 	StoreTimeout time.Duration
 	// Now is the clock for records.
 	Now func() time.Time
@@ -199,9 +199,24 @@ func (c *Cache) within(parent context.Context) (ctx context.Context, stop func()
 	}
 	ctx, cancel := context.WithCancelCause(parent)
 	timer := time.AfterFunc(c.opts.StoreTimeout, func() {
-		cancel(fmt.Errorf("%w: no answer within %s", ErrStore, c.opts.StoreTimeout))
+		cancel(fmt.Errorf("%w: no answer and no progress within %s", ErrStore, c.opts.StoreTimeout))
+	})
+	ctx = context.WithValue(ctx, progressKey{}, func() {
+		if timer.Stop() { // else it is over
+			timer.Reset(c.opts.StoreTimeout)
+		}
 	})
 	return ctx, timer.Stop
+}
+
+type progressKey struct{}
+
+// Progress tells whoever waits for an answer of a store that it is being worked on: the time that is left begins anew. Stores call it in
+// the course of long work, such as checking a large body before its first byte is given out.
+func Progress(ctx context.Context) {
+	if restart, ok := ctx.Value(progressKey{}).(func()); ok {
+		restart()
+	}
 }
 
 // storeError tells trouble from a store's plain answers.

@@ -214,6 +214,33 @@ func TestNobodyWaitsForAStoreForever(t *testing.T) {
 	})
 }
 
+// TestAStoreThatGetsOnIsWaitedFor: the deadline measures progress.
+func TestAStoreThatGetsOnIsWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		steps := 10
+		slow := &stub{open: func(ctx context.Context, _ cache.Key) (*cache.Object, error) {
+			for range steps {
+				select {
+				case <-time.After(900 * time.Millisecond):
+					cache.Progress(ctx)
+				case <-ctx.Done():
+					return nil, ctx.Err()
+				}
+			}
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}}
+		started := time.Now()
+		if _, err := newCache(slow).Get(t.Context(), trusted, "1"); !errors.Is(err, cache.ErrStore) {
+			t.Errorf("get: %v", err)
+		}
+		if waited := time.Since(started); waited != 10*time.Second {
+			t.Errorf("waited %v: nine seconds of progress and one without", waited)
+		}
+	})
+	cache.Progress(t.Context()) // nobody waits: nothing happens
+}
+
 // TestABodyIsReadBeyondTheDeadline: the deadline is for the first answer, not for the transfer.
 func TestABodyIsReadBeyondTheDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -46,7 +46,7 @@ type Config struct {
 	HeaderTimeout   time.Duration `name:"header-timeout" default:"10s" min:"1ms" max:"24h" help:"How long a client may take for the headers of a request"`
 	IdleTimeout     time.Duration `name:"idle-timeout" default:"2m" min:"1ms" max:"24h" help:"How long a connection stays open between requests"`
 	StallTimeout    time.Duration `name:"stall-timeout" default:"30s" min:"1ms" max:"24h" help:"How long an upload or download may go without moving a byte"`
-	StoreTimeout    time.Duration `name:"store-timeout" default:"10s" min:"1ms" max:"24h" help:"How long the store may take for its first answer"`
+	StoreTimeout    time.Duration `name:"store-timeout" default:"10s" min:"1ms" max:"24h" help:"How long the store may take for its first answer, or for a sign that it gets on"`
 	DrainTimeout    time.Duration `name:"drain-timeout" default:"30s" min:"0s" max:"24h" help:"How long a refused upload is read before the answer; 0s: not at all"`
 	DrainLimit      Size          `name:"drain-limit" default:"2GiB" min:"0" max:"1PiB" help:"How much of a refused upload is read before the answer; 0: nothing"`
 	ShutdownTimeout time.Duration `name:"shutdown-timeout" default:"30s" min:"0s" max:"24h" help:"How long running transfers may go on at SIGTERM"`

@@ -5,6 +5,10 @@ import (
 	"errors"
 	"hash/maphash"
 	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/bezoar-cache/bezoar/internal/cache"
 )
 
 // identity tells one state of one file from every other. A write to the file or a change of its links
@@ -36,9 +40,13 @@ type memoShard struct {
 
 // check is one verification under way.
 type check struct {
-	done chan struct{}
-	err  error // set before done is closed
+	done  chan struct{}
+	moved atomic.Int64 // counts its steps
+	err   error        // set before done is closed
 }
+
+// watchInterval is how often those who wait for another one's check look whether it gets on.
+const watchInterval = time.Second
 
 func newMemo() *memo { return &memo{seed: maphash.MakeSeed()} }
 
@@ -56,7 +64,9 @@ func (m *memo) add(id identity) {
 
 // once runs verify unless the file is known to be whole. Callers that come while it runs share its
 // outcome, but not the end of the context of the one that runs it: then one of them goes on.
-func (m *memo) once(ctx context.Context, id identity, verify func(context.Context) error) error {
+//
+// verify calls moved in the course of its work.
+func (m *memo) once(ctx context.Context, id identity, verify func(ctx context.Context, moved func()) error) error {
 	s := m.shard(id)
 	for {
 		s.mu.Lock()
@@ -72,13 +82,30 @@ func (m *memo) once(ctx context.Context, id identity, verify func(context.Contex
 			return c.err
 		}
 		s.mu.Unlock()
-		select {
-		case <-c.done:
-		case <-ctx.Done():
-			return ctx.Err()
+		if err := c.wait(ctx); err != nil {
+			return err
 		}
 		if !errors.Is(c.err, context.Canceled) && !errors.Is(c.err, context.DeadlineExceeded) {
 			return c.err
+		}
+	}
+}
+
+// wait returns when the check is over, or with the error of the context.
+func (c *check) wait(ctx context.Context) error {
+	watch := time.NewTicker(watchInterval)
+	defer watch.Stop()
+	for seen := int64(0); ; {
+		select {
+		case <-c.done:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-watch.C:
+			if now := c.moved.Load(); now != seen {
+				seen = now
+				cache.Progress(ctx)
+			}
 		}
 	}
 }
@@ -92,7 +119,7 @@ func (s *memoShard) begin(id identity) *check {
 	return c
 }
 
-func (s *memoShard) run(ctx context.Context, id identity, c *check, verify func(context.Context) error) {
+func (s *memoShard) run(ctx context.Context, id identity, c *check, verify func(context.Context, func()) error) {
 	c.err = errors.New("the check of the file did not end") // should verify panic
 	defer func() {
 		s.mu.Lock()
@@ -103,7 +130,7 @@ func (s *memoShard) run(ctx context.Context, id identity, c *check, verify func(
 		}
 		close(c.done)
 	}()
-	c.err = verify(ctx)
+	c.err = verify(ctx, func() { c.moved.Add(1) })
 }
 
 func (s *memoShard) knows(id identity) bool {

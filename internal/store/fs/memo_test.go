@@ -5,7 +5,9 @@ import (
 	"errors"
 	"testing"
 	"testing/synctest"
+	"time"
 
+	"github.com/bezoar-cache/bezoar/internal/cache"
 	"github.com/bezoar-cache/bezoar/internal/store/storetest"
 )
 
@@ -14,7 +16,7 @@ func file(n uint64) identity { return identity{inode: n, size: 1} }
 func TestMemoChecksOnce(t *testing.T) {
 	m := newMemo()
 	runs := 0
-	verify := func(context.Context) error { runs++; return nil }
+	verify := func(context.Context, func()) error { runs++; return nil }
 	for range 3 {
 		if err := m.once(t.Context(), file(1), verify); err != nil {
 			t.Fatal(err)
@@ -26,7 +28,7 @@ func TestMemoChecksOnce(t *testing.T) {
 	}
 	bad := errors.New("bad")
 	for range 2 {
-		if err := m.once(t.Context(), file(3), func(context.Context) error { return bad }); !errors.Is(err, bad) {
+		if err := m.once(t.Context(), file(3), func(context.Context, func()) error { return bad }); !errors.Is(err, bad) {
 			t.Errorf("got %v: a failure must not be remembered as success", err)
 		}
 	}
@@ -49,7 +51,7 @@ func TestMemoSharesOneCheck(t *testing.T) {
 			results := make(chan error, 20)
 			for range 20 {
 				go func() {
-					results <- m.once(t.Context(), file(1), func(context.Context) error {
+					results <- m.once(t.Context(), file(1), func(context.Context, func()) error {
 						runs++
 						<-finish
 						return want
@@ -76,16 +78,16 @@ func TestMemoOutlivesItsLeader(t *testing.T) {
 		m := newMemo()
 		leader, cancelLeader := context.WithCancel(t.Context())
 		waiter, cancelWaiter := context.WithCancel(t.Context())
-		ask := func(ctx context.Context, verify func(context.Context) error) <-chan error {
+		ask := func(ctx context.Context, verify func(context.Context, func()) error) <-chan error {
 			result := make(chan error, 1)
 			go func() { result <- m.once(ctx, file(1), verify) }()
 			synctest.Wait()
 			return result
 		}
-		untilCanceled := func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
+		untilCanceled := func(ctx context.Context, _ func()) error { <-ctx.Done(); return ctx.Err() }
 		first := ask(leader, untilCanceled)
 		second := ask(waiter, untilCanceled)
-		third := ask(t.Context(), func(context.Context) error { return nil })
+		third := ask(t.Context(), func(context.Context, func()) error { return nil })
 		cancelWaiter()
 		if err := <-second; !errors.Is(err, context.Canceled) {
 			t.Errorf("the waiter: got %v", err)
@@ -108,7 +110,7 @@ func TestMemoIsBounded(t *testing.T) {
 	for n := range uint64(300_000) {
 		m.add(file(n))
 		if n%100 == 0 {
-			_ = m.once(t.Context(), file(hot), func(context.Context) error { missed++; return nil })
+			_ = m.once(t.Context(), file(hot), func(context.Context, func()) error { missed++; return nil })
 		}
 	}
 	size := 0
@@ -148,4 +150,43 @@ func TestWrittenIsKnown(t *testing.T) {
 	if !other.memo.shard(id).knows(id) {
 		t.Error("it would be checked again")
 	}
+}
+
+// TestMemoTellsOfProgress: who waits for a long check hears that it gets on, as the one that runs it does.
+func TestMemoTellsOfProgress(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMemo()
+		go func() {
+			_ = m.once(t.Context(), file(1), func(ctx context.Context, moved func()) error {
+				for range 20 {
+					<-time.After(watchInterval)
+					moved()
+				}
+				return nil
+			})
+		}()
+		synctest.Wait()
+		// The cache's own deadline is the one that is restarted.
+		store := &waiting{once: func(ctx context.Context) error {
+			return m.once(ctx, file(1), func(context.Context, func()) error { return errors.New("a second check") })
+		}}
+		_, err := cache.New(store, cache.Options{StoreTimeout: 2*watchInterval + watchInterval/2}).
+			Get(t.Context(), cache.Grant{Read: []cache.Scope{cache.Trusted}}, "1")
+		if !errors.Is(err, cache.ErrNotExist) {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+// waiting is a store whose Open waits for something and then has no entry.
+type waiting struct {
+	cache.Store
+	once func(context.Context) error
+}
+
+func (w *waiting) Open(ctx context.Context, _ cache.Key) (*cache.Object, error) {
+	if err := w.once(ctx); err != nil {
+		return nil, err
+	}
+	return nil, cache.ErrNotExist
 }

@@ -96,13 +96,14 @@ func (s *Store) inspect(path string) (*found, error) {
 func (s *Store) verify(ctx context.Context, f *found) error {
 	id, ok := identityOf(f.info)
 	if !ok {
-		return s.verifyBody(ctx, f)
+		return s.verifyBody(ctx, f, func() {})
 	}
-	return s.memo.once(ctx, id, func(ctx context.Context) error { return s.verifyBody(ctx, f) })
+	return s.memo.once(ctx, id, func(ctx context.Context, moved func()) error { return s.verifyBody(ctx, f, moved) })
 }
 
-// verifyBody leaves the file's offset alone.
-func (s *Store) verifyBody(ctx context.Context, f *found) error {
+// verifyBody leaves the file's offset alone. It calls moved now and then: a large body on a slow disk takes long, and
+// whoever waits for it should know that it gets on.
+func (s *Store) verifyBody(ctx context.Context, f *found, moved func()) error {
 	buf := s.buffers.Get().(*[verifyChunk]byte)
 	defer s.buffers.Put(buf)
 	sum := sha256.New()
@@ -116,6 +117,8 @@ func (s *Store) verifyBody(ctx context.Context, f *found) error {
 			return err
 		}
 		sum.Write(p)
+		cache.Progress(ctx)
+		moved()
 	}
 	if [sha256.Size]byte(sum.Sum(nil)) != f.entry.Record.SHA256 {
 		return damageError("its body does not have the SHA-256 of its record")
