@@ -12,7 +12,7 @@ func newConfigCmd(env *environment) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "config",
 		Short: "Check and print the configuration of the server",
-		Args:  cobra.NoArgs,
+		Args:  commandsOnly,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(newConfigCheckCmd(env), newConfigSchemaCmd(env))
@@ -28,7 +28,7 @@ func newConfigCheckCmd(env *environment) *cobra.Command {
 It is printed as a file in YAML, each setting with a comment that says where it came from. Secrets are redacted.
 If it is not valid, all problems are printed instead and the exit status is 1.`,
 		Example: "  bezoar config check --config /etc/bezoar.yaml",
-		Args:    cobra.NoArgs,
+		Args:    noArgs,
 	}
 	config.Flags(cmd.Flags())
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -49,7 +49,7 @@ func newConfigSchemaCmd(env *environment) *cobra.Command {
 		Use:     "schema",
 		Short:   "Print the JSON Schema of the configuration file",
 		Example: "  bezoar config schema > bezoar.schema.json",
-		Args:    cobra.NoArgs,
+		Args:    noArgs,
 		RunE: func(*cobra.Command, []string) error {
 			schema, err := config.Schema()
 			if err != nil {

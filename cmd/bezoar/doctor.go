@@ -51,7 +51,7 @@ Exit status: 0 all is well or there are warnings only, 1 a check failed (or, wit
   bezoar doctor http://127.0.0.1:8099 --size 0 --json`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if err := cobra.MaximumNArgs(1)(cmd, args); err != nil {
-				return &statusError{exitUsage, err}
+				return usageError(cmd, err)
 			}
 			return nil
 		},

@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -80,15 +81,46 @@ func newRootCmd(env *environment) *cobra.Command {
 		// Errors are printed once, by run, and a mistyped flag does not deserve a page of usage.
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          cobra.NoArgs,
+		Args:          commandsOnly,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetIn(env.Stdin)
 	root.SetOut(env.Stdout)
 	root.SetErr(env.Stderr)
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return &statusError{exitUsage, fmt.Errorf("%w\nSee '%s --help'", err, cmd.CommandPath())}
-	})
+	root.SetFlagErrorFunc(usageError)
 	root.AddCommand(newServeCmd(env), newTokenCmd(env), newDoctorCmd(env), newConfigCmd(env), newVersionCmd(env))
 	return root
+}
+
+// usageError is the error of a command that was called wrongly.
+func usageError(cmd *cobra.Command, err error) error {
+	return &statusError{exitUsage, fmt.Errorf("%w\nSee '%s --help'", err, cmd.CommandPath())}
+}
+
+// noArgs is cobra.NoArgs without repeating the argument, which may be a token.
+func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usageError(cmd, fmt.Errorf("'%s' takes flags only", cmd.CommandPath()))
+	}
+	return nil
+}
+
+// commandsOnly is noArgs for a command that does nothing but hold others.
+func commandsOnly(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	var names []string
+	for _, c := range cmd.Commands() {
+		if c.IsAvailableCommand() && c.Name() != "completion" {
+			names = append(names, c.Name())
+		}
+	}
+	last := len(names) - 1
+	text := fmt.Sprintf("'%s' has the commands %s and %s", cmd.CommandPath(), strings.Join(names[:last], ", "), names[last])
+	cmd.SuggestionsMinimumDistance = 2
+	if similar := cmd.SuggestionsFor(args[0]); len(similar) > 0 {
+		text += "; did you mean " + similar[0] + "?"
+	}
+	return usageError(cmd, errors.New(text))
 }

@@ -36,12 +36,7 @@ They are recorded in the ledger in the data directory. The server needs not run,
 changes by itself: a new token works at once, a revocation holds within a second.
 
 Without any token the server is open to anyone on its own machine. The first token ends that for good.`,
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 0 { // not repeated: it may be a token
-				return &statusError{exitUsage, fmt.Errorf("'%s' has the commands create, list and revoke", cmd.CommandPath())}
-			}
-			return nil
-		},
+		Args: commandsOnly,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	// The same data directory as the server's, from the same places.
@@ -96,7 +91,7 @@ With --json one object goes to standard output:
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		token, err := describeToken(name, workspace, access, expires, time.Now())
 		if err != nil {
-			return &statusError{exitUsage, fmt.Errorf("%w\nSee '%s --help'", err, cmd.CommandPath())}
+			return usageError(cmd, err)
 		}
 		cfg, err := tokenConfig(cmd, env)
 		if err != nil {
@@ -250,7 +245,7 @@ With --json the token goes to standard output as an object with the fields of 'b
 		Example: "  bezoar token revoke 3f9a1c22b07e\n  bezoar token revoke ci-main --workspace web",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 1 {
-				return &statusError{exitUsage, fmt.Errorf("give the ID or the name of one token\nSee '%s --help'", cmd.CommandPath())}
+				return usageError(cmd, errors.New("give the ID or the name of one token"))
 			}
 			return nil
 		},
@@ -311,12 +306,4 @@ func tokenConfig(cmd *cobra.Command, env *environment) (*config.Config, error) {
 		fmt.Fprintln(env.Stderr, "bezoar: warning: "+warning)
 	}
 	return cfg, nil
-}
-
-// noArgs is cobra.NoArgs without repeating the argument, which may be a token.
-func noArgs(cmd *cobra.Command, args []string) error {
-	if len(args) > 0 {
-		return &statusError{exitUsage, fmt.Errorf("'%s' takes flags only\nSee '%s --help'", cmd.CommandPath(), cmd.CommandPath())}
-	}
-	return nil
 }
