@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/url"
 	"os"
 	"strings"
 	"time"
@@ -40,7 +39,7 @@ Without any setting it serves the workspace "default" to this machine alone and 
 directory. Settings are flags, environment variables (--tls-cert is BEZOAR_TLS_CERT) and keys of the file that --config
 names (tls-cert); 'bezoar config check' shows which are in effect.`,
 		Example: "  bezoar serve\n  bezoar serve --config /etc/bezoar.yaml",
-		Args:    cobra.NoArgs,
+		Args:    noArgs,
 	}
 	config.Flags(cmd.Flags())
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -136,7 +135,6 @@ func (a *app) open(ctx context.Context) (err error) {
 		Registry:      a.registry,
 		MetricsToken:  a.cfg.MetricsToken.Reveal(),
 		ServeMetrics:  a.cfg.MetricsListen == "",
-		OpenHosts:     a.openHosts(),
 		HeaderTimeout: a.cfg.HeaderTimeout,
 		IdleTimeout:   a.cfg.IdleTimeout,
 		StallTimeout:  a.cfg.StallTimeout,
@@ -150,7 +148,7 @@ func (a *app) open(ctx context.Context) (err error) {
 func (a *app) listen(ctx context.Context) error {
 	for _, l := range a.cfg.Listen {
 		if a.auth.Open() && l.Network == config.TCP {
-			if err := refuseBeyondLoopback(ctx, l.Address); err != nil {
+			if err := a.refuseBeyondLoopback(ctx, l.Address); err != nil {
 				return err
 			}
 		}
@@ -162,7 +160,7 @@ func (a *app) listen(ctx context.Context) error {
 	}
 	for _, l := range a.listeners {
 		if a.auth.Open() && !server.OnlyLocal(l.Addr()) {
-			return tooOpen(l.Addr().String())
+			return a.tooOpen(l.Addr().String())
 		}
 	}
 	if a.cfg.MetricsListen != "" {
@@ -176,13 +174,13 @@ func (a *app) listen(ctx context.Context) error {
 }
 
 // refuseBeyondLoopback looks where an address leads before it is bound, so that not even a connection can be made.
-func refuseBeyondLoopback(ctx context.Context, address string) error {
+func (a *app) refuseBeyondLoopback(ctx context.Context, address string) error {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
 		return err
 	}
 	if host == "" {
-		return tooOpen(address)
+		return a.tooOpen(address)
 	}
 	ips, err := net.DefaultResolver.LookupIPAddr(ctx, host)
 	if err != nil {
@@ -190,16 +188,16 @@ func refuseBeyondLoopback(ctx context.Context, address string) error {
 	}
 	for _, ip := range ips {
 		if !ip.IP.IsLoopback() {
-			return tooOpen(address)
+			return a.tooOpen(address)
 		}
 	}
 	return nil
 }
 
-func tooOpen(address string) error {
+func (a *app) tooOpen(address string) error {
 	return &statusError{exitUsage, fmt.Errorf(`refusing to listen on %s: there is no token yet, so anyone who can reach it could read and write the cache.
-Create a token first:   bezoar token create --name ci --access trusted
-or stay on this machine: --listen 127.0.0.1:8099`, address)}
+Create a token first:    bezoar token create --data %s --name ci --access trusted
+or stay on this machine: --listen 127.0.0.1:8099`, address, a.cfg.Data)}
 }
 
 // run serves until ctx ends, then ends in order: not ready at once, running transfers within their bound, nothing new.
@@ -227,11 +225,11 @@ func (a *app) run(ctx context.Context) error {
 
 func (a *app) shutDown() error {
 	a.notify(daemon.SdNotifyStopping)
-	a.log.Info("shutting down", "transfers_may_take", a.cfg.ShutdownTimeout)
+	a.log.Info("shutting down", "transfers_may_take", a.cfg.ShutdownTimeout.String())
 	ctx, cancel := context.WithTimeout(context.Background(), a.cfg.ShutdownTimeout)
 	defer cancel()
 	if err := a.server.Shutdown(ctx); err != nil {
-		a.log.Warn("transfers that were not done in time are cut off; nothing of their uploads is kept", "shutdown-timeout", a.cfg.ShutdownTimeout)
+		a.log.Warn("transfers that were not done in time are cut off; nothing of their uploads is kept", "shutdown-timeout", a.cfg.ShutdownTimeout.String())
 	}
 	return nil
 }
@@ -341,15 +339,6 @@ func (a *app) baseURL() string {
 		return scheme + "://" + net.JoinHostPort(host, fmt.Sprint(tcp.Port))
 	}
 	return scheme + "://<the name of your proxy>"
-}
-
-// openHosts are the names of this server's own that an open server answers to.
-func (a *app) openHosts() []string {
-	u, err := url.Parse(string(a.cfg.PublicURL))
-	if err != nil || u.Hostname() == "" {
-		return nil
-	}
-	return []string{strings.ToLower(u.Hostname())}
 }
 
 func newLogger(cfg *config.Config, w io.Writer) *slog.Logger {

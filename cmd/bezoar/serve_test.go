@@ -147,7 +147,7 @@ func TestServeRefusesToBeOpenToOthers(t *testing.T) {
 		status := run(t.Context(), []string{"serve", "--data", data, "--listen", address}, &environment{
 			Stdin: strings.NewReader(""), Stdout: io.Discard, Stderr: &stderr,
 		})
-		if status != exitUsage || !strings.Contains(stderr.String(), "bezoar token create") || !strings.Contains(stderr.String(), "--listen 127.0.0.1:8099") {
+		if status != exitUsage || !strings.Contains(stderr.String(), "bezoar token create --data "+data+" ") || !strings.Contains(stderr.String(), "--listen 127.0.0.1:8099") {
 			t.Errorf("%s: exit status %d: %s", address, status, &stderr)
 		}
 	}

@@ -12,8 +12,11 @@ import (
 // serveArtifact answers a request for an artifact, logs it and counts it.
 func (s *Server) serveArtifact(w http.ResponseWriter, r *http.Request, t target) {
 	switch r.Method {
-	case http.MethodGet, http.MethodHead, http.MethodPut:
+	case http.MethodPut:
+	case http.MethodGet, http.MethodHead:
+		s.dropBody(w, r)
 	default:
+		s.dropBody(w, r)
 		w.Header().Set("Allow", "GET, HEAD, PUT")
 		writeText(w, http.StatusMethodNotAllowed, "an artifact can be read (GET, HEAD) and uploaded (PUT), nothing else")
 		return
@@ -62,7 +65,7 @@ func (x *exchange) serve() {
 		return
 	}
 	x.hash = hash
-	if x.server.opts.Auth.Open() && !x.server.isOwnHost(x.r) {
+	if x.server.opts.Auth.Open() && !isOwnHost(x.r) {
 		x.answer(errForeignHost)
 		return
 	}

@@ -25,7 +25,8 @@ func (x *exchange) log() {
 		slog.Int("status", x.outcome.status),
 		slog.String("result", x.outcome.result),
 		slog.Int64("bytes", x.bytes),
-		slog.Duration("time", time.Since(x.started)),
+		// A number, as the metrics have it. "time" is the name of the line's own.
+		slog.Float64("seconds", time.Since(x.started).Seconds()),
 		slog.String("remote", x.r.RemoteAddr),
 	)
 	if x.outcome.cause != "" { // else the result says it all

@@ -41,8 +41,6 @@ type Options struct {
 	MetricsToken string
 	// ServeMetrics puts /metrics beside the API. Without it, it is on the other listener alone; see [Server.Telemetry].
 	ServeMetrics bool
-	// OpenHosts are names, besides those of the loopback, under which an open server answers.
-	OpenHosts []string
 
 	// HeaderTimeout bounds the time for a request's headers, from its first byte on.
 	HeaderTimeout time.Duration

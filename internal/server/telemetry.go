@@ -5,7 +5,6 @@ import (
 	"crypto/subtle"
 	"net"
 	"net/http"
-	"slices"
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -39,7 +38,10 @@ func (s *Server) telemetryMux(withMetrics bool) http.Handler {
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		writeText(w, http.StatusNotFound, "there is nothing here; artifacts are under /v1/cache/HASH")
 	})
-	return mux
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.dropBody(w, r)
+		mux.ServeHTTP(w, r)
+	})
 }
 
 // guardMetrics asks for the metrics token, if one is set.
@@ -63,7 +65,7 @@ func (s *Server) guardMetrics(next http.Handler) http.Handler {
 // isOwnHost reports whether a request to an open server means this machine. A page in a browser can reach a loopback
 // address under a name of its own (DNS rebinding), and a proxy can put the server under a public name; neither may turn
 // "anyone on this machine" into "anyone".
-func (s *Server) isOwnHost(r *http.Request) bool {
+func isOwnHost(r *http.Request) bool {
 	if local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok && local.Network() == "unix" {
 		return true // who may connect to the socket is decided by its permissions
 	}
@@ -75,5 +77,5 @@ func (s *Server) isOwnHost(r *http.Request) bool {
 	if ip := net.ParseIP(host); ip != nil {
 		return ip.IsLoopback()
 	}
-	return host == "localhost" || strings.HasSuffix(host, ".localhost") || slices.Contains(s.opts.OpenHosts, host)
+	return host == "localhost" || strings.HasSuffix(host, ".localhost")
 }
