@@ -34,6 +34,8 @@ func (b *body) Read(p []byte) (int, error) {
 	}
 	if err != nil {
 		b.err = err
+	}
+	if errors.Is(err, io.EOF) {
 		// net/http goes on reading, to notice when the client leaves. Under our deadline it would
 		// take a slow commit for a client that left.
 		_ = b.control.SetReadDeadline(time.Time{})
@@ -50,32 +52,55 @@ func (b *body) extend(now time.Time, stall time.Duration) {
 	_ = b.control.SetReadDeadline(b.deadline) // not supported by a test's recorder, which does not stall
 }
 
-// drain reads what is left of an upload that is refused, within bounds. Beyond them the connection ends
-// after the answer, by net/http's own care.
+// drain reads what is left of an upload that is refused, within bounds.
 func (x *exchange) drain() {
+	opts := &x.server.opts
 	var read int64
 	if x.body != nil {
 		if errors.Is(x.body.err, io.EOF) {
 			return
 		}
-		if x.body.err != nil {
-			x.w.Header().Set("Connection", "close") // it broke or stalled: no more is to be had
+		if x.body.err != nil { // it broke or stalled: no more is to be had
+			closeBy(x.w, time.Now())
 			return
 		}
 		read = x.body.read
 	}
 	if read == 0 && strings.EqualFold(x.r.Header.Get("Expect"), "100-continue") {
-		return // the client waits for our word before it sends
+		// The client waits for our word before it sends. One that is tired of waiting sends all the same.
+		closeBy(x.w, time.Now().Add(opts.DrainTimeout))
+		return
 	}
-	opts := &x.server.opts
-	control := http.NewResponseController(x.w)
-	started := time.Now()
-	_ = control.SetReadDeadline(started.Add(opts.DrainTimeout))
-	_, err := io.CopyN(io.Discard, x.r.Body, opts.DrainLimit)
+	readRest(x.w, x.r.Body, opts.DrainTimeout, opts.DrainLimit)
+}
+
+// maxStray is what is read of a body that has no business in its request, such as that of a GET. It is as much as
+// net/http would read by itself, but without a deadline.
+const maxStray = 256 << 10
+
+// dropBody reads the body of a request that should have none.
+func (s *Server) dropBody(w http.ResponseWriter, r *http.Request) {
+	if r.ContentLength != 0 {
+		readRest(w, r.Body, s.opts.DrainTimeout, maxStray)
+	}
+}
+
+// readRest reads the rest of a body within bounds. Beyond them the connection ends after the answer.
+func readRest(w http.ResponseWriter, body io.Reader, timeout time.Duration, limit int64) {
+	control := http.NewResponseController(w)
+	_ = control.SetReadDeadline(time.Now().Add(timeout))
+	if _, err := io.CopyN(io.Discard, body, limit); !errors.Is(err, io.EOF) {
+		closeBy(w, time.Now())
+		return
+	}
 	_ = control.SetReadDeadline(time.Time{})
-	if !errors.Is(err, io.EOF) {
-		x.w.Header().Set("Connection", "close")
-	}
+}
+
+// closeBy ends the connection after the answer. Behind that, net/http reads on in a body that has not ended, and would
+// wait for a client that sends no more as long as that likes.
+func closeBy(w http.ResponseWriter, deadline time.Time) {
+	w.Header().Set("Connection", "close")
+	_ = http.NewResponseController(w).SetReadDeadline(deadline)
 }
 
 // panicError is the error of a request whose handler panicked.
