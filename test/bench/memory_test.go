@@ -4,22 +4,18 @@
 package bench_test
 
 import (
-	"bufio"
 	"bytes"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
-	"os/exec"
-	"path/filepath"
-	"regexp"
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 
 	"github.com/bezoar-cache/bezoar/internal/artifact/artifacttest"
+	"github.com/bezoar-cache/bezoar/test/bezoar"
 )
 
 const (
@@ -47,10 +43,10 @@ func BenchmarkMemory(b *testing.B) {
 }
 
 func measure(b *testing.B, body []byte) {
-	s := start(b)
-	idle := s.peak(b)
-	put := func(name string) { s.do(b, "PUT", name, bytes.NewReader(body), http.StatusOK) }
-	get := func(name string) { s.do(b, "GET", name, nil, http.StatusOK) }
+	s := bezoar.Build(b).Serve(b, b.TempDir())
+	idle := peak(b, s)
+	put := func(name string) { do(b, s, "PUT", name, bytes.NewReader(body), http.StatusOK) }
+	get := func(name string) { do(b, s, "GET", name, nil, http.StatusOK) }
 	each := func(do ...func(name string)) {
 		var wg sync.WaitGroup
 		for i := range transfers {
@@ -61,55 +57,19 @@ func measure(b *testing.B, body []byte) {
 		wg.Wait()
 	}
 	each(put)
-	afterIn := s.peak(b)
+	afterIn := peak(b, s)
 	each(get)
-	afterOut := s.peak(b)
+	afterOut := peak(b, s)
 	each(get, func(name string) { put("more" + name) })
 	b.ReportMetric(float64(len(body))/1e6, "body-MB")
 	b.ReportMetric(idle, "idle-MB")
 	b.ReportMetric(afterIn, "peak-in-MB")
 	b.ReportMetric(afterOut, "peak-out-MB")
-	b.ReportMetric(s.peak(b), "peak-both-MB")
+	b.ReportMetric(peak(b, s), "peak-both-MB")
 }
 
-type server struct {
-	url string
-	pid int
-}
-
-func start(b *testing.B) *server {
-	b.Helper()
-	dir := b.TempDir()
-	binary := filepath.Join(dir, "bezoar")
-	if out, err := exec.Command("go", "build", "-trimpath", "-o", binary, "github.com/bezoar-cache/bezoar/cmd/bezoar").CombinedOutput(); err != nil {
-		b.Fatalf("build: %v\n%s", err, out)
-	}
-	cmd := exec.Command(binary, "serve", "--listen", "127.0.0.1:0", "--data", filepath.Join(dir, "data"), "--log-level", "warn")
-	cmd.Stderr = os.Stderr
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		b.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() {
-		cmd.Process.Signal(syscall.SIGTERM)
-		if err := cmd.Wait(); err != nil {
-			b.Error(err)
-		}
-	})
-	for lines := bufio.NewScanner(stdout); lines.Scan(); {
-		if m := regexp.MustCompile(`SERVER=(\S+)`).FindStringSubmatch(lines.Text()); m != nil {
-			return &server{m[1], cmd.Process.Pid}
-		}
-	}
-	b.Fatal("the server did not start")
-	return nil
-}
-
-func (s *server) do(b *testing.B, method, name string, body io.Reader, want int) {
-	req, err := http.NewRequest(method, s.url+"/v1/cache/"+name, body)
+func do(b *testing.B, s *bezoar.Server, method, name string, body io.Reader, want int) {
+	req, err := http.NewRequest(method, s.URL+"/v1/cache/"+name, body)
 	if err != nil {
 		b.Error(err)
 		return
@@ -126,8 +86,8 @@ func (s *server) do(b *testing.B, method, name string, body io.Reader, want int)
 }
 
 // peak is the server's largest resident set so far, in 10^6 bytes; see proc(5).
-func (s *server) peak(b *testing.B) float64 {
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.pid))
+func peak(b *testing.B, s *bezoar.Server) float64 {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.PID()))
 	if err != nil {
 		b.Fatal(err)
 	}

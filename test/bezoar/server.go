@@ -99,6 +99,15 @@ func (s *Server) Stop(tb testing.TB) {
 	}
 }
 
+// Kill ends the server as a crash does.
+func (s *Server) Kill() {
+	_ = s.cmd.Process.Kill()
+	<-s.exited
+}
+
+// PID is that of the process.
+func (s *Server) PID() int { return s.cmd.Process.Pid }
+
 func (s *Server) end() {
 	_ = s.cmd.Process.Signal(syscall.SIGTERM)
 	select {

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/bezoar-cache/bezoar/internal/artifact/artifacttest"
+	"github.com/bezoar-cache/bezoar/test/bezoar"
 )
 
 // crashes is how often the server is killed; BEZOAR_TEST_CRASHES sets another number for a longer hunt.
@@ -60,10 +61,10 @@ func TestKilledInAStorm(t *testing.T) {
 	if n, err := strconv.Atoi(os.Getenv("BEZOAR_TEST_CRASHES")); err == nil {
 		rounds = n
 	}
-	data := t.TempDir()
+	data, binary := t.TempDir(), bezoar.Build(t)
 	var acknowledged, cut, served int
 	for round := range rounds {
-		s := start(t, "--data", data)
+		s := binary.Serve(t, data)
 		storms := make([]storm, 24)
 		for i := range storms {
 			storms[i] = newStorm(round, i)
@@ -75,7 +76,7 @@ func TestKilledInAStorm(t *testing.T) {
 		for i, st := range storms {
 			for _, body := range st.bodies {
 				wg.Go(func() {
-					status, _, err := do(ctx, "PUT", s.url+"/v1/cache/"+st.hash, body)
+					status, _, err := do(ctx, "PUT", s.URL+"/v1/cache/"+st.hash, body)
 					switch {
 					case err != nil:
 						broken.Add(1)
@@ -88,14 +89,14 @@ func TestKilledInAStorm(t *testing.T) {
 			}
 		}
 		<-time.After(time.Duration(rand.Int64N(int64(60 * time.Millisecond))))
-		s.kill()
+		s.Kill()
 		cancel()
 		wg.Wait()
 		cut += int(broken.Load())
 
-		s = start(t, "--data", data)
+		s = binary.Serve(t, data)
 		for i, st := range storms {
-			url := s.url + "/v1/cache/" + st.hash
+			url := s.URL + "/v1/cache/" + st.hash
 			status, got, err := do(t.Context(), "GET", url, nil)
 			ack := acks[i].Load()
 			switch {
@@ -119,20 +120,20 @@ func TestKilledInAStorm(t *testing.T) {
 				t.Errorf("PUT %s after the crash: %d %s %v, want %d", st.hash, status, body, err, want)
 			}
 		}
-		s.stop()
+		s.Stop(t)
 	}
 	t.Logf("%d kills: %d uploads cut off, %d acknowledged, %d entries served whole", rounds, cut, acknowledged, served)
 	if cut == 0 || acknowledged == 0 {
 		t.Errorf("the kills hit nothing: %d uploads cut off, %d acknowledged", cut, acknowledged)
 	}
-	noLeftovers(t, data)
+	noLeftovers(t, binary, data)
 }
 
 // noLeftovers checks that what killed servers left half-written is gone.
-func noLeftovers(t *testing.T, data string) {
+func noLeftovers(t *testing.T, binary bezoar.Binary, data string) {
 	t.Helper()
-	s := start(t, "--data", data)
-	defer s.stop()
+	s := binary.Serve(t, data)
+	defer s.Stop(t)
 	until(t, "the leftovers to be cleaned", func() bool {
 		left := 0
 		filepath.WalkDir(filepath.Join(data, "store", "tmp"), func(path string, d fs.DirEntry, err error) error {

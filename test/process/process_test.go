@@ -4,100 +4,18 @@
 package process_test
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"regexp"
-	"slices"
-	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
+
+	"github.com/bezoar-cache/bezoar/test/bezoar"
 )
-
-// binary is the built server; TestMain builds it.
-var binary string
-
-func TestMain(m *testing.M) {
-	os.Exit(func() int {
-		dir, err := os.MkdirTemp("", "bezoar-process")
-		if err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
-		}
-		defer os.RemoveAll(dir)
-		binary = filepath.Join(dir, "bezoar")
-		build := exec.Command("go", "build", "-o", binary, "github.com/bezoar-cache/bezoar/cmd/bezoar")
-		build.Stdout, build.Stderr = os.Stderr, os.Stderr
-		if err := build.Run(); err != nil {
-			fmt.Fprintln(os.Stderr, "build:", err)
-			return 1
-		}
-		return m.Run()
-	}())
-}
-
-// server is a running process.
-type server struct {
-	t   *testing.T
-	cmd *exec.Cmd
-	url string
-	log *bytes.Buffer // complete once the process has ended
-}
-
-// start runs "bezoar serve" on a free port and waits until it serves.
-func start(t *testing.T, args ...string) *server {
-	t.Helper()
-	cmd := exec.Command(binary, append([]string{"serve", "--listen", "127.0.0.1:0"}, args...)...)
-	cmd.Env = slices.DeleteFunc(os.Environ(), func(kv string) bool { return strings.HasPrefix(kv, "BEZOAR_") })
-	s := &server{t: t, cmd: cmd, log: &bytes.Buffer{}}
-	cmd.Stderr = s.log
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
-	lines := bufio.NewScanner(stdout)
-	for lines.Scan() {
-		if m := regexp.MustCompile(`SERVER=(\S+)`).FindStringSubmatch(lines.Text()); m != nil {
-			s.url = m[1]
-		}
-		if strings.Contains(lines.Text(), "ACCESS_TOKEN=") {
-			break
-		}
-	}
-	if s.url == "" {
-		cmd.Wait()
-		t.Fatalf("the server did not start:\n%s", s.log)
-	}
-	return s
-}
-
-// kill ends the process as a crash does.
-func (s *server) kill() {
-	s.cmd.Process.Kill()
-	s.cmd.Wait()
-}
-
-// stop ends it in order.
-func (s *server) stop() {
-	s.t.Helper()
-	s.cmd.Process.Signal(syscall.SIGTERM)
-	if err := s.cmd.Wait(); err != nil {
-		s.t.Fatalf("the server ended with %v:\n%s", err, s.log)
-	}
-}
 
 var client = &http.Client{Transport: &http.Transport{DisableCompression: true, DisableKeepAlives: true}}
 
@@ -120,19 +38,20 @@ func do(ctx context.Context, method, url string, body []byte) (status int, got [
 // 200, the others 409, and every reader of either sees a miss or the winner's bytes.
 func TestFiftyWritersThroughTwoServers(t *testing.T) {
 	store := "file://" + t.TempDir()
-	servers := []*server{
-		start(t, "--data", t.TempDir(), "--store", store),
-		start(t, "--data", t.TempDir(), "--store", store),
+	binary := bezoar.Build(t)
+	servers := []*bezoar.Server{
+		binary.Serve(t, t.TempDir(), "--store", store),
+		binary.Serve(t, t.TempDir(), "--store", store),
 	}
 	for round := range 10 {
 		raceOnce(t, servers, fmt.Sprintf("/v1/cache/race-%d", round), 50)
 	}
 	for _, s := range servers {
-		s.stop()
+		s.Stop(t)
 	}
 }
 
-func raceOnce(t *testing.T, servers []*server, path string, writers int) {
+func raceOnce(t *testing.T, servers []*bezoar.Server, path string, writers int) {
 	t.Helper()
 	type answer struct {
 		status int
@@ -146,14 +65,14 @@ func raceOnce(t *testing.T, servers []*server, path string, writers int) {
 		bodies[i] = artifactOf(uint64(i), 64<<10)
 		s := servers[i%len(servers)]
 		wg.Go(func() {
-			status, body, err := do(t.Context(), "PUT", s.url+path, bodies[i])
+			status, body, err := do(t.Context(), "PUT", s.URL+path, bodies[i])
 			if err != nil {
 				t.Errorf("writer %d: %v", i, err)
 			}
 			puts[i] = answer{status, body}
 		})
 		wg.Go(func() {
-			status, body, err := do(t.Context(), "GET", s.url+path, nil)
+			status, body, err := do(t.Context(), "GET", s.URL+path, nil)
 			if err != nil {
 				t.Errorf("reader %d: %v", i, err)
 			}
@@ -176,13 +95,13 @@ func raceOnce(t *testing.T, servers []*server, path string, writers int) {
 		t.Fatal("nobody won")
 	}
 	for _, s := range servers {
-		status, body, err := do(t.Context(), "GET", s.url+path, nil)
+		status, body, err := do(t.Context(), "GET", s.URL+path, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		gets = append(gets, answer{status, body})
 		if status != http.StatusOK {
-			t.Errorf("%s: %d after the race", s.url, status)
+			t.Errorf("%s: %d after the race", s.URL, status)
 		}
 	}
 	for _, a := range gets {
