@@ -162,9 +162,9 @@ func (c *Cache) shadowed(ctx context.Context, grant Grant, hash Hash) error {
 func (c *Cache) open(ctx context.Context, key Key) (*Object, error) {
 	ctx, stop := c.within(ctx)
 	obj, err := c.store.Open(ctx, key)
-	if !stop() && err == nil {
-		obj.Close() // its context has ended, and its body may hang on that
-		err = context.Cause(ctx)
+	if late := stop(); late != nil && err == nil {
+		obj.Close() // its context ends, and its body may hang on that
+		err = late
 	}
 	if err != nil {
 		return nil, storeError(ctx, err)
@@ -175,9 +175,9 @@ func (c *Cache) open(ctx context.Context, key Key) (*Object, error) {
 func (c *Cache) create(ctx context.Context, key Key) (Draft, error) {
 	ctx, stop := c.within(ctx)
 	draft, err := c.store.Create(ctx, key)
-	if !stop() && err == nil {
+	if late := stop(); late != nil && err == nil {
 		draft.Abort()
-		err = context.Cause(ctx)
+		err = late
 	}
 	if err != nil {
 		return nil, storeError(ctx, err)
@@ -187,32 +187,38 @@ func (c *Cache) create(ctx context.Context, key Key) (Draft, error) {
 
 func (c *Cache) commit(ctx context.Context, draft Draft, record Record) error {
 	ctx, stop := c.within(ctx)
-	defer stop()
-	return storeError(ctx, draft.Commit(ctx, record))
+	err := draft.Commit(ctx, record)
+	_ = stop() // a commit that came late is a commit all the same
+	return storeError(ctx, err)
 }
 
-// within gives a context that is cancelled unless stop is called in time; stop reports whether it was. Otherwise
-// the context lives as long as its parent, the request, since a body may be read under it.
-func (c *Cache) within(parent context.Context) (ctx context.Context, stop func() bool) {
+// within gives a context that is cancelled unless stop is called in time; if it was not, stop returns the reason, also in the
+// instant before the context knows it. Otherwise the context lives as long as its parent, the request, since a body may be
+// read under it.
+func (c *Cache) within(parent context.Context) (ctx context.Context, stop func() error) {
 	if c.opts.StoreTimeout <= 0 {
-		return parent, func() bool { return true }
+		return parent, func() error { return nil }
 	}
+	late := fmt.Errorf("%w: no answer and no progress within %s", ErrStore, c.opts.StoreTimeout)
 	ctx, cancel := context.WithCancelCause(parent)
-	timer := time.AfterFunc(c.opts.StoreTimeout, func() {
-		cancel(fmt.Errorf("%w: no answer and no progress within %s", ErrStore, c.opts.StoreTimeout))
-	})
+	timer := time.AfterFunc(c.opts.StoreTimeout, func() { cancel(late) })
 	ctx = context.WithValue(ctx, progressKey{}, func() {
 		if timer.Stop() { // else it is over
 			timer.Reset(c.opts.StoreTimeout)
 		}
 	})
-	return ctx, timer.Stop
+	return ctx, func() error {
+		if timer.Stop() {
+			return nil
+		}
+		return late
+	}
 }
 
 type progressKey struct{}
 
 // Progress tells whoever waits for an answer of a store that it is being worked on: the time that is left begins anew. Stores call it in
-// the course of long work, such as checking a large body before its first byte is given out.
+// the course of long work, such as checking a large body before its first byte is given out, and before they answer.
 func Progress(ctx context.Context) {
 	if restart, ok := ctx.Value(progressKey{}).(func()); ok {
 		restart()

@@ -241,6 +241,48 @@ func TestAStoreThatGetsOnIsWaitedFor(t *testing.T) {
 	cache.Progress(t.Context()) // nobody waits: nothing happens
 }
 
+// TestAnAnswerAtTheLastInstant: a store that answers just as its time is over is in time or late, and nothing in between.
+func TestAnAnswerAtTheLastInstant(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		inner := mem.New()
+		if err := put(newCache(inner), trusted, "1", artifacttest.Typical(1)); err != nil {
+			t.Fatal(err)
+		}
+		slow := &stub{
+			open: func(_ context.Context, key cache.Key) (*cache.Object, error) {
+				<-time.After(time.Second)
+				obj, err := inner.Open(context.Background(), key)
+				if err == nil {
+					obj.Body = &closable{ReadCloser: obj.Body}
+				}
+				return obj, err
+			},
+		}
+		c := newCache(slow)
+		for range 1000 {
+			obj, err := c.Get(t.Context(), trusted, "1")
+			switch {
+			case err == nil && obj.Body.(*closable).closed:
+				t.Fatal("an entry that is closed was given out")
+			case err == nil:
+				obj.Close()
+			case !errors.Is(err, cache.ErrStore):
+				t.Fatal(err)
+			}
+		}
+	})
+}
+
+type closable struct {
+	io.ReadCloser
+	closed bool
+}
+
+func (c *closable) Close() error {
+	c.closed = true
+	return c.ReadCloser.Close()
+}
+
 // TestABodyIsReadBeyondTheDeadline: the deadline is for the first answer, not for the transfer.
 func TestABodyIsReadBeyondTheDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
