@@ -17,7 +17,8 @@ import (
 //
 // Reading and writing of bodies is not measured: it goes at the pace of the client. Of "list", the time
 // counts that the store takes, not that of who consumes the listing; a listing that yields errors
-// counts once, as the worst of them. "canceled" is the end of a caller's context, which says nothing about the store.
+// counts once, as the worst of them. "canceled" is the end of a caller's context, which says nothing about the store; but one
+// that [cache.Cache] ended because the store was too slow is an "error".
 const Name = "bezoar_store_operation_seconds"
 
 // store is a [cache.Store] that measures another.
@@ -44,8 +45,12 @@ func New(inner cache.Store, reg prometheus.Registerer) cache.Store {
 	return &store{inner: inner, seconds: seconds}
 }
 
-func (s *store) observe(op string, took time.Duration, err error) {
-	s.seconds.WithLabelValues(op, result(err)).Observe(took.Seconds())
+func (s *store) observe(ctx context.Context, op string, took time.Duration, err error) {
+	outcome := result(err)
+	if outcome == "canceled" && errors.Is(context.Cause(ctx), cache.ErrStore) {
+		outcome = "error"
+	}
+	s.seconds.WithLabelValues(op, outcome).Observe(took.Seconds())
 }
 
 func result(err error) string {
@@ -68,14 +73,14 @@ func result(err error) string {
 func (s *store) Open(ctx context.Context, key cache.Key) (*cache.Object, error) {
 	start := time.Now()
 	object, err := s.inner.Open(ctx, key)
-	s.observe("open", time.Since(start), err)
+	s.observe(ctx, "open", time.Since(start), err)
 	return object, err
 }
 
 func (s *store) Create(ctx context.Context, key cache.Key) (cache.Draft, error) {
 	start := time.Now()
 	inner, err := s.inner.Create(ctx, key)
-	s.observe("create", time.Since(start), err)
+	s.observe(ctx, "create", time.Since(start), err)
 	if err != nil {
 		return nil, err
 	}
@@ -85,7 +90,7 @@ func (s *store) Create(ctx context.Context, key cache.Key) (cache.Draft, error) 
 func (s *store) Delete(ctx context.Context, key cache.Key) error {
 	start := time.Now()
 	err := s.inner.Delete(ctx, key)
-	s.observe("delete", time.Since(start), err)
+	s.observe(ctx, "delete", time.Since(start), err)
 	return err
 }
 
@@ -106,7 +111,7 @@ func (s *store) List(ctx context.Context, workspace cache.Workspace) iter.Seq2[c
 			start = time.Now()
 		}
 		took += time.Since(start)
-		s.observe("list", took, worst)
+		s.observe(ctx, "list", took, worst)
 	}
 }
 
@@ -124,6 +129,6 @@ type draft struct {
 func (d *draft) Commit(ctx context.Context, record cache.Record) error {
 	start := time.Now()
 	err := d.Draft.Commit(ctx, record)
-	d.store.observe("commit", time.Since(start), err)
+	d.store.observe(ctx, "commit", time.Since(start), err)
 	return err
 }

@@ -81,6 +81,19 @@ func TestResults(t *testing.T) {
 	}
 }
 
+// TestTooSlow: whose fault the end of a context is, its cause tells.
+func TestTooSlow(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(fmt.Errorf("%w: no answer", cache.ErrStore))
+	reg := prometheus.NewRegistry()
+	store := metrics.New(broken{context.Canceled}, reg)
+	_, _ = store.Open(ctx, storetest.Key("1"))
+	_, _ = metrics.New(broken{cache.ErrNotExist}, reg).Open(ctx, storetest.Key("1"))
+	if diff := cmp.Diff(map[string]uint64{"open error": 1, "open not_exist": 1}, counts(t, reg)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 func TestListBrokenOff(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	for range metrics.New(broken{errors.New("later")}, reg).List(t.Context(), "") {
