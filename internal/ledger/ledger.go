@@ -91,11 +91,11 @@ func create(ctx context.Context, dir string) error {
 		return nil
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
+		return unusable(err)
 	}
 	temp, err := os.CreateTemp(dir, ".ledger-*.tmp") // with mode 0600; SQLite's other files take that over
 	if err != nil {
-		return err
+		return unusable(err)
 	}
 	defer os.Remove(temp.Name())
 	if err := temp.Close(); err != nil {
@@ -113,6 +113,10 @@ func create(ctx context.Context, dir string) error {
 		return err
 	}
 	return syncDir(dir)
+}
+
+func unusable(err error) error {
+	return fmt.Errorf("%w: the data directory (--data) must be one that this user can make or write to", err)
 }
 
 // syncDir makes the names in a directory last: a ledger that a power failure takes away with all tokens would leave an open server.
