@@ -43,7 +43,14 @@ func (s *Store) moveAway(path, aside string, info fs.FileInfo) error {
 	if !os.SameFile(info, now) {
 		return fs.ErrNotExist
 	}
-	if err := s.rename(path, aside); err != nil {
+	err = s.rename(path, aside)
+	if errors.Is(err, fs.ErrNotExist) { // perhaps it is damaged/ that is missing: somebody cleared it away
+		if err := os.MkdirAll(s.damaged, dirMode); err != nil {
+			return err
+		}
+		err = s.rename(path, aside)
+	}
+	if err != nil {
 		return err
 	}
 	// Between Lstat and Rename another server may have set the damaged file aside and committed a whole entry.

@@ -311,6 +311,26 @@ func TestSetAsideTooLate(t *testing.T) {
 }
 
 // TestCannotSetAside has no way to move a file, but can remove it.
+// TestDamagedCleared: a person who frees space by removing damaged/, or puts something else there, does not make keys unusable.
+func TestDamagedCleared(t *testing.T) {
+	s := open(t, t.TempDir())
+	key := storetest.Key("1")
+	for _, c := range []struct {
+		what  string
+		after func() error
+	}{
+		{"removed", func() error { return nil }},
+		{"replaced by a file", func() error { return os.WriteFile(s.damaged, nil, fileMode) }},
+		{"replaced by a dangling link", func() error { return os.Symlink("nowhere", s.damaged) }},
+	} {
+		if err := errors.Join(os.RemoveAll(s.damaged), c.after()); err != nil {
+			t.Fatal(err)
+		}
+		lay(t, s, key, []byte("damaged"))
+		wantDamaged(t, s, key, c.what)
+	}
+}
+
 func TestCannotSetAside(t *testing.T) {
 	s := openWith(t, t.TempDir(), Options{Logger: discard()})
 	s.rename = func(from, to string) error { return errors.New("no way") }
