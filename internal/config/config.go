@@ -38,7 +38,7 @@ type Config struct {
 
 	MaxArtifactSize Size   `name:"max-artifact-size" default:"2GiB" min:"1" max:"1PiB" help:"Largest artifact accepted, in bytes or with a unit"`
 	MaxInflatedSize Size   `name:"max-inflated-size" default:"16GiB" min:"1" max:"1PiB" help:"Largest size of an artifact after decompression, in bytes or with a unit"`
-	MaxInflateRatio int    `name:"max-inflate-ratio" default:"200" min:"1" max:"1000000" help:"Largest ratio of decompressed to compressed size"`
+	MaxInflateRatio int    `name:"max-inflate-ratio" default:"200" min:"1" max:"1000000" help:"Largest ratio of decompressed to compressed size; the first GiB is free"`
 	MaxMembers      int    `name:"max-members" default:"250000" min:"1" max:"100000000" help:"Most files and directories in one artifact"`
 	MaxPathLength   int    `name:"max-path-length" default:"4096" min:"16" max:"65536" help:"Longest path in an artifact, in bytes"`
 	UnknownFormat   string `name:"unknown-format" default:"refuse" enum:"refuse,store" help:"What to do with an upload that is no gzip: refuse it, or store it unchecked"`
