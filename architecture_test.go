@@ -21,7 +21,7 @@ var mayImport = map[string][]string{
 	"internal/artifact":              {},
 	"internal/artifact/artifacttest": {"internal/artifact"},
 	"internal/cache":                 {"internal/artifact"},
-	"internal/config":                {"internal/cache"},
+	"internal/config":                {"internal/cache", "internal/trust"},
 	"internal/doctor":                {},
 	"internal/ledger":                {"internal/cache", "internal/trust"},
 	"internal/server":                {"internal/artifact", "internal/cache", "internal/trust"},

@@ -365,9 +365,8 @@ func newRegistry() *prometheus.Registry {
 func fixedTokens(tokens []config.Token) []trust.Token {
 	fixed := make([]trust.Token, 0, len(tokens))
 	for _, t := range tokens {
-		hash := trust.TokenHash(t.Hash)
 		fixed = append(fixed, trust.Token{
-			ID: hash.ID(), Name: string(t.Name), Workspace: t.Workspace, Access: trust.Access(t.Access), Hash: hash, Expires: t.Expires,
+			ID: t.Hash.ID(), Name: string(t.Name), Workspace: t.Workspace, Access: trust.Access(t.Access), Hash: t.Hash, Expires: t.Expires,
 		})
 	}
 	return fixed

@@ -18,7 +18,7 @@ const printed = `{"listen":["127.0.0.1:8099"],"data":"/d","store":"file:///d/sto
 func TestForms(t *testing.T) {
 	c, _, err := load(t, []string{
 		"--data=/d", "--metrics-token=" + planted,
-		"--tokens=name=ci;access=read;expires=2030-01-01;hash=sha256:" + strings.Repeat("0", 64),
+		"--tokens=name=ci;access=read;expires=2030-01-01;hash=sha256:" + strings.Repeat("7", 64),
 	}, nil, nil)
 	if err != nil {
 		t.Fatal(err)

@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"github.com/spf13/pflag"
+
+	"github.com/bezoar-cache/bezoar/internal/trust"
 )
 
 // Load makes a configuration of the flags that were parsed into flags, the environment, and the file
@@ -265,7 +267,7 @@ func (l *loader) checkTokens() {
 	if l.bad["tokens"] {
 		return
 	}
-	names, hashes := map[string]int{}, map[TokenHash]int{}
+	names, hashes := map[string]int{}, map[trust.TokenHash]int{}
 	for i, t := range l.config.Tokens {
 		at, key := l.at("tokens", i), fmt.Sprintf("tokens[%d]", i)
 		name := strings.Join([]string{string(t.Workspace), string(t.Name)}, " ")

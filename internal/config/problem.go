@@ -3,6 +3,8 @@ package config
 import (
 	"fmt"
 	"strings"
+
+	"github.com/bezoar-cache/bezoar/internal/trust"
 )
 
 // Problem is one thing that is wrong with a configuration.
@@ -74,7 +76,7 @@ func (f *flaw) Error() string { return f.what + "; " + f.hint }
 // quoted shows a value in a message: cut short, and not at all if it may hold a secret.
 func quoted(text string) string {
 	const longest = 60
-	if strings.Contains(text, tokenPrefix) || strings.Contains(text, "@") {
+	if strings.Contains(text, trust.TokenPrefix) || strings.Contains(text, "@") {
 		return "the value (not shown, it may hold a secret)"
 	}
 	if r := []rune(text); len(r) > longest {

@@ -13,6 +13,8 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/bezoar-cache/bezoar/internal/trust"
 )
 
 // Path is the absolute path of a file or directory.
@@ -24,11 +26,8 @@ type Size int64
 // maxText bounds one value, in bytes.
 const maxText = 4096
 
-// tokenPrefix begins every token of bezoar.
-const tokenPrefix = "bzr_"
-
 // tokenLike finds a token inside of another value.
-var tokenLike = regexp.MustCompile(tokenPrefix + `[A-Za-z0-9_-]{16,}`)
+var tokenLike = regexp.MustCompile(trust.TokenPrefix + `[A-Za-z0-9_-]{16,}`)
 
 // plausible refuses what no setting can be. Types that know secrets speak of tokens themselves.
 func plausible(text string, secret bool) error {

@@ -10,6 +10,7 @@ import (
 	"github.com/invopop/jsonschema"
 
 	"github.com/bezoar-cache/bezoar/internal/cache"
+	"github.com/bezoar-cache/bezoar/internal/trust"
 )
 
 // Schema returns the JSON Schema (draft 2020-12) of the file, for editors. It is made from the types. [Load] is stricter: it
@@ -107,14 +108,14 @@ func typeSchema(t reflect.Type) *jsonschema.Schema {
 		return s
 	case reflect.TypeFor[TokenName]():
 		s := text(`^[A-Za-z0-9][A-Za-z0-9._@-]*$`)
-		s.MaxLength = new(uint64(MaxTokenName))
+		s.MaxLength = new(uint64(trust.MaxTokenName))
 		return s
 	case reflect.TypeFor[cache.Workspace]():
 		s := text(`^[a-z0-9][a-z0-9_-]*$`)
 		s.MaxLength = new(uint64(cache.MaxWorkspace))
 		return s
-	case reflect.TypeFor[TokenHash]():
-		return &jsonschema.Schema{Type: "string", Pattern: "^" + hashPrefix + "[0-9a-fA-F]{" + strconv.Itoa(2*len(TokenHash{})) + "}$"}
+	case reflect.TypeFor[trust.TokenHash]():
+		return &jsonschema.Schema{Type: "string", Pattern: "^sha256:[0-9a-fA-F]{" + strconv.Itoa(2*len(trust.TokenHash{})) + "}$"}
 	case reflect.TypeFor[time.Time]():
 		return text(`^[0-9]{4}-[0-9]{2}-[0-9]{2}([T].+)?$`)
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/bezoar-cache/bezoar/internal/cache"
+	"github.com/bezoar-cache/bezoar/internal/trust"
 )
 
 // setting is one field of [Config], of [Token], or the file that a secret may come from.
@@ -92,7 +93,7 @@ func (s *setting) parse(text string) (any, error) {
 }
 
 func (s *setting) parseType(text string) (any, error) {
-	if err := plausible(text, s.typ == reflect.TypeFor[Secret]() || s.typ == reflect.TypeFor[TokenHash]()); err != nil {
+	if err := plausible(text, s.typ == reflect.TypeFor[Secret]() || s.typ == reflect.TypeFor[trust.TokenHash]()); err != nil {
 		return nil, err
 	}
 	if s.enum != nil {
@@ -121,7 +122,7 @@ func (s *setting) parseType(text string) (any, error) {
 		return parseTokenName(text)
 	case reflect.TypeFor[cache.Workspace]():
 		return parseWorkspace(text)
-	case reflect.TypeFor[TokenHash]():
+	case reflect.TypeFor[trust.TokenHash]():
 		return parseTokenHash(text)
 	case reflect.TypeFor[time.Time]():
 		return parseExpiry(text)

@@ -1,11 +1,11 @@
 package config
 
 import (
-	"encoding/hex"
 	"strings"
 	"time"
 
 	"github.com/bezoar-cache/bezoar/internal/cache"
+	"github.com/bezoar-cache/bezoar/internal/trust"
 )
 
 // Token is a static token, known by its hash alone.
@@ -13,30 +13,12 @@ type Token struct {
 	Name      TokenName       `name:"name" required:"true" example:"ci" help:"Name of the token, for logs: letters, digits and . _ - @"`
 	Workspace cache.Workspace `name:"workspace" default:"default" help:"Workspace that it opens"`
 	Access    string          `name:"access" required:"true" enum:"read,isolated,trusted" example:"trusted" help:"What it may do"`
-	Hash      TokenHash       `name:"hash" required:"true" example:"sha256:..." help:"sha256: and the SHA-256 of the token in 64 hexadecimal digits"`
+	Hash      trust.TokenHash `name:"hash" required:"true" example:"sha256:..." help:"sha256: and the SHA-256 of the token in 64 hexadecimal digits"`
 	Expires   time.Time       `name:"expires" example:"2027-01-01" help:"When it ends: a date (its first moment in UTC) or a time as in RFC 3339; never, if left out"`
 }
 
-// What a token may do.
-const (
-	AccessRead     = "read"
-	AccessIsolated = "isolated"
-	AccessTrusted  = "trusted"
-)
-
-// TokenName is the name of a token: 1 to [MaxTokenName] letters, digits and . _ - @, the first a letter or a digit.
+// TokenName is the name of a token; see [trust.ParseTokenName].
 type TokenName string
-
-// MaxTokenName bounds the name of a token, in characters.
-const MaxTokenName = 64
-
-// TokenHash is the SHA-256 of a token's text.
-type TokenHash [32]byte
-
-const hashPrefix = "sha256:"
-
-// String returns "sha256:" and 64 hexadecimal digits.
-func (h TokenHash) String() string { return hashPrefix + hex.EncodeToString(h[:]) }
 
 // String tells the token without its hash.
 func (t Token) String() string {
@@ -48,18 +30,14 @@ func (t Token) String() string {
 }
 
 func parseTokenName(text string) (any, error) {
-	if strings.HasPrefix(text, tokenPrefix) {
+	if strings.HasPrefix(text, trust.TokenPrefix) {
 		return nil, &flaw{"is a token, not its name (not shown)", "write for example ci"}
 	}
-	for i, r := range text {
-		if !alphanumeric(r) && (i == 0 || !strings.ContainsRune("._-@", r)) {
-			return nil, &flaw{quoted(text) + " is not a name of a token", "begin with a letter or a digit, and use letters, digits and . _ - @ only"}
-		}
+	name, err := trust.ParseTokenName(text)
+	if err != nil {
+		return nil, &flaw{quoted(text) + " is no name: " + err.Error(), "write for example ci"}
 	}
-	if len(text) > MaxTokenName {
-		return nil, &flaw{quoted(text) + " is too long for the name of a token", "write at most 64 characters"}
-	}
-	return TokenName(text), nil
+	return TokenName(name), nil
 }
 
 func parseWorkspace(text string) (any, error) {
@@ -73,16 +51,12 @@ func parseWorkspace(text string) (any, error) {
 // parseTokenHash shows nothing of text: whoever mixes up a token and its hash must not find it in a log.
 func parseTokenHash(text string) (any, error) {
 	const hint = "write sha256: and 64 hexadecimal digits, as from: printf %s \"$TOKEN\" | sha256sum"
-	if strings.Contains(text, tokenPrefix) {
+	if strings.Contains(text, trust.TokenPrefix) {
 		return nil, &flaw{"is a token, not its hash (not shown)", hint}
 	}
-	digits, ok := strings.CutPrefix(text, hashPrefix)
-	if !ok {
-		return nil, &flaw{"does not begin with sha256: (not shown)", hint}
-	}
-	var h TokenHash
-	if n, err := hex.Decode(h[:], []byte(digits[:min(len(digits), 2*len(h))])); err != nil || n != len(h) || len(digits) != 2*len(h) {
-		return nil, &flaw{"is not a SHA-256 (not shown)", hint}
+	h, err := trust.ParseTokenHash(text)
+	if err != nil {
+		return nil, &flaw{"is not the hash of a token (not shown)", hint}
 	}
 	return h, nil
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"math/big"
@@ -63,11 +64,14 @@ func ParseToken(text string) (TokenHash, error) {
 func ParseTokenHash(s string) (TokenHash, error) {
 	var h TokenHash
 	if strings.HasPrefix(s, TokenPrefix) {
-		return h, fmt.Errorf("this is a token itself where its hash belongs: only the hash is kept, as `bezoar token create` tells it")
+		return h, errors.New("this is a token itself where its hash belongs: only the hash is kept, as `bezoar token create` tells it")
 	}
 	digits, ok := strings.CutPrefix(s, hashPrefix)
 	if n, err := hex.Decode(h[:], []byte(digits[:min(len(digits), 2*len(h))])); !ok || err != nil || n != len(h) || len(digits) != 2*len(h) {
 		return TokenHash{}, fmt.Errorf("not the hash of a token: it is %q and %d hexadecimal digits", hashPrefix, 2*len(h))
+	}
+	if h == (TokenHash{}) {
+		return h, errors.New("not the hash of a token: it is all zeros")
 	}
 	return h, nil
 }
