@@ -1,7 +1,7 @@
 //go:build e2e
 
-// Package e2e_test shows that real Nx releases build with the cache as CLIENT.md of the project's contract and the
-// documentation promise: each scenario runs with each release, against the built binary.
+// Package e2e_test shows that real Nx releases build with the cache as the documentation promises: each scenario runs with each
+// release, against the built binary.
 package e2e_test
 
 import (
