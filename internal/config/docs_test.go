@@ -52,12 +52,12 @@ func TestTableIsCurrent(t *testing.T) {
 		t.Fatalf("%s has lost its markers", docPath)
 	}
 	if *update {
-		if err := os.WriteFile(docPath, []byte(before+tableBegin+"\n"+Table()+"\n"+tableEnd+after), 0o644); err != nil {
+		if err := os.WriteFile(docPath, []byte(before+tableBegin+"\n"+settingsTable()+"\n"+tableEnd+after), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		return
 	}
-	if table != "\n"+Table()+"\n" {
+	if table != "\n"+settingsTable()+"\n" {
 		t.Errorf("the table in %s is not what the settings say; write it anew with: go test ./internal/config -update", docPath)
 	}
 }

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// Table returns the settings as a table in Markdown, for the docs.
-func Table() string {
+// settingsTable returns the settings as a table in Markdown, for the docs.
+func settingsTable() string {
 	var b strings.Builder
 	b.WriteString("| Key and flag | Environment variable | Default | What it is |\n|---|---|---|---|\n")
 	for _, s := range settings() {
