@@ -42,7 +42,7 @@ URL and token default to ` + doctor.ServerVariable + ` and
 where other users of the machine could see it.
 
 The API has no way to delete: a check leaves one small entry and one of --size in the cache, under hashes
-that begin with "doctor-". They age out like others.
+that begin with "doctor-". They stay until they are removed from the store, like others.
 
 Exit status: 0 all is well or there are warnings only, 1 a check failed (or, with --strict, warned), 2 wrong usage.`,
 		Example: `  bezoar doctor
