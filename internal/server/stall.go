@@ -1,6 +1,7 @@
 package server
 
 import (
+	"errors"
 	"io"
 	"net"
 	"os"
@@ -27,9 +28,12 @@ type stallConn struct {
 	timeout time.Duration
 }
 
-// stallChunk is what the peer has to take within the timeout: little enough for a slow line (9 KB/s at 30 s), and
-// enough for sendfile to be worth its call.
+// stallChunk is what one deadline is set for: little enough that a slow peer takes some of it in time, and enough for sendfile to be
+// worth its call.
 const stallChunk = 256 << 10
+
+// slow reports whether a write that ended before its time took bytes all the same: the peer is slow, and has not stalled.
+func slow(n int64, err error) bool { return n > 0 && errors.Is(err, os.ErrDeadlineExceeded) }
 
 func (c *stallConn) Write(p []byte) (written int, err error) {
 	for {
@@ -39,7 +43,7 @@ func (c *stallConn) Write(p []byte) (written int, err error) {
 		}
 		n, err := c.Conn.Write(chunk)
 		written += n
-		if p = p[n:]; err != nil || len(p) == 0 {
+		if p = p[n:]; err != nil && !slow(int64(n), err) || len(p) == 0 {
 			return written, err
 		}
 	}
@@ -64,7 +68,7 @@ func (c *stallConn) ReadFrom(r io.Reader) (written int64, err error) {
 		n, err := lower.ReadFrom(&chunk)
 		written += n
 		limited.N -= n
-		if err != nil || n == 0 {
+		if err != nil && !slow(n, err) || n == 0 {
 			return written, err
 		}
 	}
