@@ -109,13 +109,10 @@ func (s *Server) Serve(l net.Listener, tlsConfig *tls.Config) error {
 	return s.api.Serve(l)
 }
 
-// Stop makes /readyz fail, so that balancers send no more, while requests are still served.
-func (s *Server) Stop() { s.stopping.Store(true) }
-
-// Shutdown closes the listeners and waits for running requests until the context ends; what still runs then is cut off,
+// Shutdown makes /readyz fail, closes the listeners and waits for running requests until the context ends; what still runs then is cut off,
 // uploads without a trace.
 func (s *Server) Shutdown(ctx context.Context) error {
-	s.Stop()
+	s.stopping.Store(true)
 	err := s.api.Shutdown(ctx)
 	if err == nil {
 		return nil

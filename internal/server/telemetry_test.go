@@ -43,7 +43,7 @@ func TestHealth(t *testing.T) {
 	f.store.set(func(string) error { return errors.New("down") })
 	f.want(200, "GET", "/livez", nil)
 	f.want(200, "GET", "/readyz", nil)
-	f.server.Stop()
+	f.server.stopping.Store(true)
 	f.want(200, "GET", "/livez", nil)
 	f.want(503, "GET", "/readyz", nil)
 }
