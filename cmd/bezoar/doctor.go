@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/bezoar-cache/bezoar/internal/config"
 	"github.com/bezoar-cache/bezoar/internal/doctor"
 )
 
@@ -71,10 +72,14 @@ Exit status: 0 all is well or there are warnings only, 1 a check failed (or, wit
 func runDoctor(ctx context.Context, env *environment, flags doctorFlags, args []string) error {
 	opts := doctor.Options{Environ: env.Environ, Workspace: flags.workspace, Samples: flags.samples}
 	usage := func(err error) error { return &statusError{exitUsage, err} }
-	var err error
-	if opts.Size, err = doctor.ParseSize(flags.size); err != nil {
+	size, err := config.ParseSize(flags.size)
+	if err != nil {
 		return usage(fmt.Errorf("--size: %w", err))
 	}
+	if size > doctor.MaxSize {
+		return usage(fmt.Errorf("--size: at most %s", config.Size(doctor.MaxSize)))
+	}
+	opts.Size = int64(size)
 	if flags.samples < 1 || flags.samples > 1000 {
 		return usage(errors.New("--samples is 1 to 1000"))
 	}

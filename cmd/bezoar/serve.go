@@ -169,6 +169,9 @@ func (a *app) listen(ctx context.Context) error {
 			return err
 		}
 		a.telemetry = ls[0]
+		if !server.OnlyLocal(a.telemetry.Addr()) && !a.cfg.MetricsToken.Set() {
+			a.log.Warn("anyone who can reach the metrics' address can read them: set metrics-token, or listen on the loopback", "metrics-listen", string(a.cfg.MetricsListen))
+		}
 	}
 	return nil
 }
@@ -225,10 +228,8 @@ func (a *app) run(ctx context.Context) error {
 
 func (a *app) shutDown() error {
 	a.notify(daemon.SdNotifyStopping)
-	a.log.Info("shutting down", "transfers_may_take", a.cfg.ShutdownTimeout.String())
-	ctx, cancel := context.WithTimeout(context.Background(), a.cfg.ShutdownTimeout)
-	defer cancel()
-	if err := a.server.Shutdown(ctx); err != nil {
+	a.log.Info("shutting down", "requests_are_taken_for", a.cfg.ShutdownDelay.String(), "transfers_may_take", a.cfg.ShutdownTimeout.String())
+	if err := a.server.Shutdown(context.Background(), a.cfg.ShutdownDelay, a.cfg.ShutdownTimeout); err != nil {
 		a.log.Warn("transfers that were not done in time are cut off; nothing of their uploads is kept", "shutdown-timeout", a.cfg.ShutdownTimeout.String())
 	}
 	return nil

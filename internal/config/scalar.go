@@ -87,6 +87,18 @@ func digits(text string) bool {
 	return text != "" && (text[0] != '0' || text == "0") && !strings.ContainsFunc(text, func(r rune) bool { return r < '0' || r > '9' })
 }
 
+// ParseSize reads a number of bytes as settings have it: 0, 500MB, 2GiB.
+func ParseSize(text string) (Size, error) {
+	if text == "" {
+		return 0, &flaw{"it is empty", "write a number of bytes, for example 500MB"}
+	}
+	size, err := parseSize(text)
+	if err != nil {
+		return 0, err
+	}
+	return size.(Size), nil
+}
+
 func parseSize(text string) (any, error) {
 	if text[0] == '-' {
 		return nil, &flaw{quoted(text) + " is negative", "write a number of bytes, for example 500MB"}

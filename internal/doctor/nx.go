@@ -36,7 +36,7 @@ func (e *exam) checkNxVersion() {
 		}
 		e.add(Finding{ID: IDNxVersion, Status: Warn, Title: title,
 			Means: "It cannot be told whether this Nx knows self-hosted caches (20.8.0 and later do).",
-			Do:    "Install the dependencies first, or check the directory given with --nx."})
+			Do:    "Install the dependencies first, or check the directory given with --nx. Links that lead out of it are not followed."})
 		return
 	}
 	details := Details{"version": n.text, "source": n.source}

@@ -231,20 +231,6 @@ func TestPrintable(t *testing.T) {
 	}
 }
 
-func TestParseSize(t *testing.T) {
-	t.Parallel()
-	for in, want := range map[string]int64{"0": 0, "1": 1, "16MiB": 16 << 20, "500MB": 500e6, "2 GiB": 2 << 30, "3kb": 3000, "64GiB": MaxSize} {
-		if got, err := ParseSize(in); err != nil || got != want {
-			t.Errorf("ParseSize(%q) = %d, %v; want %d", in, got, err, want)
-		}
-	}
-	for _, in := range []string{"", "x", "-1", "1.5GiB", "65GiB", "99999999999999999999", "1TiBs", "MiB"} {
-		if got, err := ParseSize(in); err == nil {
-			t.Errorf("ParseSize(%q) = %d, want an error", in, got)
-		}
-	}
-}
-
 // TestParseDotenv has the values that dotenv 16.4.7 gives for the same text.
 func TestParseDotenv(t *testing.T) {
 	t.Parallel()

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math"
 	"strconv"
-	"strings"
 	"time"
 )
 
@@ -43,16 +42,4 @@ func plural(n int, noun string) string {
 		return "1 " + noun
 	}
 	return strconv.Itoa(n) + " " + noun + "s"
-}
-
-// ParseSize reads a number of bytes, with a unit or without: 0, 500MB, 16MiB, 2GiB.
-func ParseSize(s string) (int64, error) {
-	number := strings.TrimRightFunc(s, func(r rune) bool { return r < '0' || r > '9' })
-	units := map[string]int64{"": 1, "B": 1, "KB": 1e3, "MB": 1e6, "GB": 1e9, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30}
-	unit, ok := units[strings.ToUpper(strings.TrimSpace(s[len(number):]))]
-	n, err := strconv.ParseInt(number, 10, 64)
-	if !ok || err != nil || n < 0 || n > MaxSize/unit {
-		return 0, fmt.Errorf("%s is no size up to %s; write for example 500MB or 2GiB, or 0", quoted(s), bytesText(MaxSize))
-	}
-	return n * unit, nil
 }

@@ -67,7 +67,7 @@ func newFixture(t *testing.T, change ...func(*Options)) *fixture {
 	go func() { done <- f.server.Serve(listeners[0], nil) }()
 	t.Cleanup(func() {
 		f.client.CloseIdleConnections()
-		if err := f.server.Shutdown(context.Background()); err != nil {
+		if err := f.server.Shutdown(context.Background(), 0, 10*time.Second); err != nil {
 			t.Errorf("shutdown: %v", err)
 		}
 		if err := <-done; !errors.Is(err, http.ErrServerClosed) {

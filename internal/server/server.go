@@ -109,10 +109,18 @@ func (s *Server) Serve(l net.Listener, tlsConfig *tls.Config) error {
 	return s.api.Serve(l)
 }
 
-// Shutdown makes /readyz fail, closes the listeners and waits for running requests until the context ends; what still runs then is cut off,
-// uploads without a trace.
-func (s *Server) Shutdown(ctx context.Context) error {
+// Shutdown makes /readyz fail and, after the delay, in which balancers may notice, closes the listeners. The end of ctx ends the
+// delay. Running requests then have the timeout to end in; what still runs after it is cut off, uploads without a trace, and
+// the error is [context.DeadlineExceeded].
+func (s *Server) Shutdown(ctx context.Context, delay, timeout time.Duration) error {
 	s.stopping.Store(true)
+	s.api.SetKeepAlivesEnabled(false)
+	select {
+	case <-time.After(delay):
+	case <-ctx.Done():
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
+	defer cancel()
 	err := s.api.Shutdown(ctx)
 	if err == nil {
 		return nil

@@ -1,10 +1,12 @@
 package server
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/bezoar-cache/bezoar/internal/artifact/artifacttest"
 	"github.com/bezoar-cache/bezoar/internal/trust"
@@ -43,9 +45,29 @@ func TestHealth(t *testing.T) {
 	f.store.set(func(string) error { return errors.New("down") })
 	f.want(200, "GET", "/livez", nil)
 	f.want(200, "GET", "/readyz", nil)
-	f.server.stopping.Store(true)
+}
+
+// TestNotReadyBeforeTheEnd: while balancers may notice that a server is going to end, it serves.
+func TestNotReadyBeforeTheEnd(t *testing.T) {
+	f := newFixture(t)
+	f.want(200, "PUT", "/v1/cache/1", artifacttest.Typical(1))
+	ctx, endDelay := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- f.server.Shutdown(ctx, time.Hour, time.Minute) }()
+	deadline := time.After(30 * time.Second)
+	for resp, _ := f.do("GET", "/readyz", nil); resp.StatusCode != 503; resp, _ = f.do("GET", "/readyz", nil) {
+		select {
+		case <-deadline:
+			t.Fatal("the server stays ready")
+		default:
+		}
+	}
 	f.want(200, "GET", "/livez", nil)
-	f.want(503, "GET", "/readyz", nil)
+	f.want(200, "GET", "/v1/cache/1", nil)
+	endDelay()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
 }
 
 func TestMetricsCanBeGuarded(t *testing.T) {
