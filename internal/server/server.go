@@ -102,7 +102,7 @@ func (s *Server) httpServer(h http.Handler) *http.Server {
 // Serve answers the connections of l until [Server.Shutdown], after which it returns [http.ErrServerClosed]. It closes l. With
 // a tlsConfig it speaks TLS.
 func (s *Server) Serve(l net.Listener, tlsConfig *tls.Config) error {
-	l = &stallListener{l, s.opts.StallTimeout}
+	l = &stallListener{Listener: l, timeout: s.opts.StallTimeout, log: s.opts.Log}
 	if tlsConfig != nil {
 		l = tls.NewListener(l, tlsConfig)
 	}

@@ -3,6 +3,7 @@ package server
 import (
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"os"
 	"time"
@@ -13,10 +14,20 @@ import (
 type stallListener struct {
 	net.Listener
 	timeout time.Duration
+	log     *slog.Logger
+	warned  time.Time // when the log was last told of trouble; only the goroutine that accepts touches it
 }
+
+// acceptWarnings are that far apart. net/http tries again many times a second, and tells only its own log, which is for debugging.
+const acceptWarnings = time.Minute
 
 func (l *stallListener) Accept() (net.Conn, error) {
 	conn, err := l.Listener.Accept()
+	if err != nil && !errors.Is(err, net.ErrClosed) && time.Since(l.warned) >= acceptWarnings {
+		l.warned = time.Now()
+		l.log.Warn("no connection can be taken now, new clients wait; if too many files are open, raise the limit (ulimit -n, LimitNOFILE)",
+			"address", l.Addr().String(), "error", err)
+	}
 	if err != nil || l.timeout <= 0 {
 		return conn, err
 	}
