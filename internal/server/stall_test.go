@@ -4,10 +4,13 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -93,3 +96,30 @@ func TestAStalledDownloadEnds(t *testing.T) {
 	}
 	f.waitForLog(1, `"cause":"broken_off"`)
 }
+
+// TestTroubleInAcceptIsLoggedOnce: nobody is answered while it lasts, so nothing else would tell.
+func TestTroubleInAcceptIsLoggedOnce(t *testing.T) {
+	log := &lockedBuffer{}
+	reasons := []error{syscall.EMFILE, syscall.EMFILE, net.ErrClosed}
+	l := &stallListener{Listener: &failingListener{reasons}, timeout: time.Second, log: slog.New(slog.NewJSONHandler(log, nil))}
+	for _, want := range reasons {
+		if _, err := l.Accept(); !errors.Is(err, want) {
+			t.Fatalf("got %v, want %v", err, want)
+		}
+	}
+	if n := strings.Count(log.String(), "no connection can be taken"); n != 1 || strings.Contains(log.String(), net.ErrClosed.Error()) {
+		t.Errorf("the log speaks of it %d times, want once, and not of the end: %s", n, log)
+	}
+}
+
+// failingListener accepts nothing, for one reason after the other.
+type failingListener struct{ reasons []error }
+
+func (l *failingListener) Accept() (net.Conn, error) {
+	err := l.reasons[0]
+	l.reasons = l.reasons[1:]
+	return nil, err
+}
+
+func (l *failingListener) Addr() net.Addr { return &net.TCPAddr{} }
+func (l *failingListener) Close() error   { return nil }
