@@ -125,6 +125,7 @@ func (a *app) open(ctx context.Context) (err error) {
 				MaxRatio:      int64(a.cfg.MaxInflateRatio),
 				MaxMembers:    a.cfg.MaxMembers,
 				MaxPathLength: a.cfg.MaxPathLength,
+				Budget:        artifact.NewBudget(int64(a.cfg.MaxCheckMemory)),
 				AllowUnknown:  a.cfg.UnknownFormat == config.UnknownStore,
 			},
 			StoreTimeout: a.cfg.StoreTimeout,

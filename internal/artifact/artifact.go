@@ -20,13 +20,20 @@ type Limits struct {
 	MaxMembers int
 	// MaxPathLength bounds each path and each link target, in bytes.
 	MaxPathLength int
+	// Budget is shared by checks that run at once and bounds what their tables of members take together. Nil: nothing does.
+	Budget *Budget
 	// AllowUnknown lets a body through that is no gzip at all, unchecked, as [Summary.Opaque]. Nx says
 	// that its format may change; until it does, such a body is an error or an attack.
 	AllowUnknown bool
 }
 
-// RatioFloor is the number of inflated bytes that are allowed at any ratio.
-const RatioFloor = 1 << 30
+const (
+	// RatioFloor is the number of inflated bytes that are allowed at any ratio.
+	RatioFloor = 1 << 30
+	// HoleFloor is the number of bytes in holes of sparse files that are allowed at any ratio. It is small: a
+	// hole of any size costs its uploader nothing, but whoever digests and unpacks it pays for each byte.
+	HoleFloor = 16 << 20
+)
 
 // DefaultLimits are generous for builds and too small for bombs.
 func DefaultLimits() Limits {

@@ -97,6 +97,9 @@ func (w *walker) checkInflated() error {
 	if most := w.lim.MaxRatio; most > 0 && inflated > RatioFloor && inflated/most > w.upload.n {
 		return refuse("", "unpacks to more than %d times its size, which is the limit beyond %d bytes", most, int64(RatioFloor))
 	}
+	if most := w.lim.MaxRatio; most > 0 && w.holes > HoleFloor && w.holes/most > w.upload.n {
+		return refuse("", "has holes of more than %d times its size, which is the limit beyond %d bytes", most, int64(HoleFloor))
+	}
 	return nil
 }
 

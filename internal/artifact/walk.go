@@ -65,7 +65,7 @@ type Member struct {
 //
 // Check returns at the first fault without reading on; draining r is up to the caller. It takes one pass and
 // holds no member's bytes. It needs about 170 KB (reused by later calls), and 80 bytes and its path for each
-// member; [MaxPathBytes] bounds the paths.
+// member; [MaxPathBytes] bounds the paths, and [Limits.Budget] all of it together: beyond that the error is [ErrBusy].
 func Check(r io.Reader, lim Limits) (Summary, error) {
 	return Walk(r, lim, func(Member) error { return nil })
 }
@@ -114,6 +114,7 @@ type walker struct {
 	digest               Digest    // scratch of sumContent
 	path                 []byte    // scratch of cleanPath
 
+	loan      loan // of the budget, for members and their paths
 	members   []Member
 	count     int
 	pathBytes int
@@ -128,6 +129,7 @@ func (w *walker) begin(r io.Reader, lim Limits, fn func(Member) error) {
 	w.packed.Reset(&w.upload)
 	w.plain.Reset(inflater{w})
 	w.stream, w.holes = 0, 0
+	w.loan = loan{budget: lim.Budget}
 	w.longName.drop()
 	w.longTarget.drop()
 	w.count, w.pathBytes, w.symlinks, w.codes, w.outputs = 0, 0, 0, 0, 0
@@ -135,6 +137,7 @@ func (w *walker) begin(r io.Reader, lim Limits, fn func(Member) error) {
 
 func (w *walker) release() {
 	w.fn, w.upload.r = nil, nil
+	w.loan.giveBack()
 	clear(w.members) // lets go of the paths
 	w.members = w.members[:0]
 	if cap(w.members) > keepMembers {
@@ -198,6 +201,9 @@ func (w *walker) add(m Member) error {
 	}
 	if m.Type == Symlink {
 		w.symlinks++
+	}
+	if err := w.loan.use(memberCost + len(m.Path) + len(m.Target)); err != nil {
+		return err
 	}
 	w.members = append(w.members, m)
 	return w.fn(m)

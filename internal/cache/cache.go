@@ -82,7 +82,7 @@ type Upload struct {
 // Put checks an upload while it streams in and stores it in the grant's scope.
 //
 // Errors: [ErrDenied]; [ErrTooLarge]; [ErrExist] if the bearer sees an entry under that hash already;
-// [*artifact.RefusedError] for what must not be stored; [ErrUpload] for a body that did not arrive whole; [ErrStore]; what
+// [*artifact.RefusedError] for what must not be stored; [artifact.ErrBusy]; [ErrUpload] for a body that did not arrive whole; [ErrStore]; what
 // Valid returned. After any of them nothing was stored, and the body may not have been read to its end.
 func (c *Cache) Put(ctx context.Context, grant Grant, up Upload) (Entry, error) {
 	if grant.Write == "" {
@@ -134,7 +134,7 @@ func (c *Cache) receive(draft Draft, up Upload) (artifact.Summary, error) {
 	if sink.err != nil {
 		return summary, fmt.Errorf("%w: %w", ErrStore, sink.err)
 	}
-	if _, refused := errors.AsType[*artifact.RefusedError](err); refused || err == nil {
+	if _, refused := errors.AsType[*artifact.RefusedError](err); refused || err == nil || errors.Is(err, artifact.ErrBusy) {
 		return summary, err
 	}
 	return summary, fmt.Errorf("%w: %w", ErrUpload, err)

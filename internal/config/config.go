@@ -41,6 +41,7 @@ type Config struct {
 	MaxInflateRatio int    `name:"max-inflate-ratio" default:"200" min:"1" max:"1000000" help:"Largest ratio of decompressed to compressed size; the first GiB is free"`
 	MaxMembers      int    `name:"max-members" default:"250000" min:"1" max:"100000000" help:"Most files and directories in one artifact"`
 	MaxPathLength   int    `name:"max-path-length" default:"4096" min:"16" max:"65536" help:"Longest path in an artifact, in bytes"`
+	MaxCheckMemory  Size   `name:"max-check-memory" default:"128MiB" min:"1MiB" max:"1TiB" help:"Memory for the tables of large artifacts that are checked at once, in bytes or with a unit; beyond it they are not stored"`
 	UnknownFormat   string `name:"unknown-format" default:"refuse" enum:"refuse,store" help:"What to do with an upload that is no gzip: refuse it, or store it unchecked"`
 
 	HeaderTimeout   time.Duration `name:"header-timeout" default:"10s" min:"1ms" max:"24h" help:"How long a client may take for the headers of a request"`

@@ -73,6 +73,7 @@ var rules = []rule{
 	{is: isError(errForeignHost), result: resultDenied, cause: "foreign_host", get: 404, put: 403},
 
 	{is: isError(errClientGone), result: resultError, cause: "client_gone", get: 404, put: 403},
+	{is: isError(artifact.ErrBusy), result: resultError, cause: "overload", get: 404, put: 403},
 	{is: isError(errStalled), result: resultError, cause: "upload_stalled", get: 404, put: 403, text: errStalled.Error()},
 	{is: isError(cache.ErrUpload), result: resultError, cause: "upload_broken", get: 404, put: 403, text: "the upload did not arrive whole, nothing was stored"},
 	{is: isError(cache.ErrDamaged), result: resultError, cause: "damaged", get: 404, put: 403},

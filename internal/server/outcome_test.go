@@ -30,6 +30,7 @@ func TestOutcomes(t *testing.T) {
 		{cache.ErrTooLarge, 404, 403, resultRefused, "too_large"},
 		{cache.ErrDenied, 404, 403, resultDenied, "read_only"},
 		{fmt.Errorf("wrapped: %w", refused), 404, 403, resultRefused, "artifact"},
+		{artifact.ErrBusy, 404, 403, resultError, "overload"},
 		{errBadName, 404, 403, resultRefused, "bad_hash"},
 		{errLengthRequired, 404, 403, resultRefused, "length_required"},
 		{errForeignHost, 404, 403, resultDenied, "foreign_host"},
