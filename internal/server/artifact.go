@@ -118,6 +118,8 @@ func (x *exchange) put(grant cache.Grant) {
 	x.scope = grant.Write
 	// net/http says -1 for a chunked body, and 0 also where there was no length at all.
 	if n := x.r.ContentLength; n < 0 || n == 0 && x.r.Header.Get("Content-Length") == "" {
+		// Whoever sends it another length than we read could go on with a request of his own (RFC 9112, section 6.1).
+		x.w.Header().Set("Connection", "close")
 		x.answer(errLengthRequired)
 		return
 	}

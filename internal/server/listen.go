@@ -79,7 +79,9 @@ func listenUnix(ctx context.Context, path string) (net.Listener, error) {
 			return nil, err
 		}
 	}
+	restore := tightUmask() // the socket must not be open to all until its mode is set
 	l, err := new(net.ListenConfig).Listen(ctx, "unix", path)
+	restore()
 	if err != nil {
 		return nil, err
 	}

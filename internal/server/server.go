@@ -74,7 +74,7 @@ func New(opts Options) *Server {
 
 // Handler is the whole of what the main listener serves.
 func (s *Server) Handler() http.Handler {
-	telemetry := s.telemetryMux(s.opts.ServeMetrics)
+	telemetry := s.telemetry(s.opts.ServeMetrics)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// No ServeMux stands before the API: it would redirect doubled slashes.
 		if t, ok := parseTarget(r.URL.EscapedPath()); ok {

@@ -148,6 +148,36 @@ func TestABrokenReadDoesNotPassForAWholeOne(t *testing.T) {
 	f.waitForLog(1, `"cause":"broken_off"`)
 }
 
+func TestAnOpenServerTakesNothingThatAProxyPassesOn(t *testing.T) {
+	f := newFixture(t)
+	for header, ok := range map[string]bool{
+		"X-Forwarded-For: 127.0.0.1": true, "X-Forwarded-For: ::1, 127.0.0.1": true, "X-Real-IP: 127.0.0.1": true, "X-Forwarded-Proto: https": true,
+		"X-Forwarded-For: 192.0.2.7": false, "X-Forwarded-For: 127.0.0.1, 192.0.2.7": false, "X-Forwarded-For: 127.0.0.1\r\nX-Forwarded-For: 192.0.2.7": false,
+		"X-Forwarded-For: unknown": false, "X-Real-IP: 192.0.2.7": false, "Forwarded: for=192.0.2.7": false, "forwarded: for=_hidden": false,
+	} {
+		f.raw("GET", "GET /v1/cache/1 HTTP/1.1\r\nHost: localhost\r\n"+header+"\r\n\r\n")
+		if denied := strings.Contains(f.log.String(), `"cause":"foreign_host"`); denied == ok {
+			t.Errorf("%s: denied: %v", header, denied)
+		}
+		f.log.Reset()
+	}
+}
+
+// TestOtherPathsBreakNoBuildEither: what a client takes for an upload is answered as one, and nothing is redirected.
+func TestOtherPathsBreakNoBuildEither(t *testing.T) {
+	f := newFixture(t)
+	big := artifacttest.Random(1<<20, 1)
+	for _, path := range []string{"/v1/cache/a/b", "/v1/cache/1/", "/cache/1", "/v1/cache/../cache/1", "/v1/cache", "/", "//", "/livez", "/metrics"} {
+		f.want(403, "PUT", path, big)
+		if resp, _ := f.do("GET", path, nil); resp.StatusCode != 404 && resp.StatusCode != 200 {
+			t.Errorf("GET %s: %d", path, resp.StatusCode)
+		}
+	}
+	if n := f.stored(); n != 0 {
+		t.Errorf("%d entries were stored", n)
+	}
+}
+
 func TestAnOpenServerAnswersToItsOwnNamesOnly(t *testing.T) {
 	f := newFixture(t)
 	for host, ok := range map[string]bool{

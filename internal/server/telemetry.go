@@ -11,36 +11,47 @@ import (
 )
 
 // Telemetry is what the other listener serves, where there is one: health and metrics, no API.
-func (s *Server) Telemetry() *http.Server { return s.httpServer(s.telemetryMux(true)) }
+func (s *Server) Telemetry() *http.Server { return s.httpServer(s.telemetry(true)) }
 
-// telemetryMux serves everything beside artifacts. Health checks are not logged.
-func (s *Server) telemetryMux(withMetrics bool) http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) {
-		writeText(w, http.StatusOK, "alive")
-	})
-	// Trouble behind the server does not make it unready: it answers with misses then, which is better for
-	// a build than no answer.
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if s.stopping.Load() {
-			writeText(w, http.StatusServiceUnavailable, "shutting down")
+const (
+	welcome     = "This is bezoar, a remote cache for Nx. Builds use it with NX_SELF_HOSTED_REMOTE_CACHE_SERVER set to this address; 'bezoar doctor' checks it."
+	nothingHere = "there is nothing here; artifacts are under /v1/cache/HASH"
+)
+
+// telemetry serves everything beside artifacts. Health checks are not logged. Paths are compared as they are: a ServeMux
+// would redirect those that are not clean.
+func (s *Server) telemetry(withMetrics bool) http.Handler {
+	metrics := s.guardMetrics(promhttp.HandlerFor(s.opts.Registry, promhttp.HandlerOpts{Registry: s.opts.Registry}))
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPut {
+			// A hash with a slash, say, or a proxy that cuts the path: to a build it is an upload like any other, and 404 fails it.
+			readRest(w, r.Body, s.opts.DrainTimeout, s.opts.DrainLimit)
+			writeText(w, http.StatusForbidden, nothingHere)
 			return
 		}
-		writeText(w, http.StatusOK, "ready")
-	})
-	if withMetrics {
-		handler := promhttp.HandlerFor(s.opts.Registry, promhttp.HandlerOpts{Registry: s.opts.Registry})
-		mux.Handle("GET /metrics", s.guardMetrics(handler))
-	}
-	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
-		writeText(w, http.StatusOK, "This is bezoar, a remote cache for Nx. Builds use it with NX_SELF_HOSTED_REMOTE_CACHE_SERVER set to this address; 'bezoar doctor' checks it.")
-	})
-	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
-		writeText(w, http.StatusNotFound, "there is nothing here; artifacts are under /v1/cache/HASH")
-	})
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.dropBody(w, r)
-		mux.ServeHTTP(w, r)
+		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+			writeText(w, http.StatusNotFound, nothingHere)
+			return
+		}
+		switch {
+		case r.URL.Path == "/":
+			writeText(w, http.StatusOK, welcome)
+		case r.URL.Path == "/livez":
+			writeText(w, http.StatusOK, "alive")
+		case r.URL.Path == "/readyz":
+			// Trouble behind the server does not make it unready: it answers with misses then, which is better for
+			// a build than no answer.
+			if s.stopping.Load() {
+				writeText(w, http.StatusServiceUnavailable, "shutting down")
+				return
+			}
+			writeText(w, http.StatusOK, "ready")
+		case r.URL.Path == "/metrics" && withMetrics:
+			metrics.ServeHTTP(w, r)
+		default:
+			writeText(w, http.StatusNotFound, nothingHere)
+		}
 	})
 }
 
@@ -62,10 +73,13 @@ func (s *Server) guardMetrics(next http.Handler) http.Handler {
 	})
 }
 
-// isOwnHost reports whether a request to an open server means this machine. A page in a browser can reach a loopback
-// address under a name of its own (DNS rebinding), and a proxy can put the server under a public name; neither may turn
-// "anyone on this machine" into "anyone".
+// isOwnHost reports whether a request to an open server comes from this machine and means it. A page in a browser can reach a loopback
+// address under a name of its own (DNS rebinding), and a proxy can put the server under a public name or pass requests of others on;
+// none of them may turn "anyone on this machine" into "anyone".
 func isOwnHost(r *http.Request) bool {
+	if isForwarded(r.Header) {
+		return false
+	}
 	if local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok && local.Network() == "unix" {
 		return true // who may connect to the socket is decided by its permissions
 	}
@@ -78,4 +92,20 @@ func isOwnHost(r *http.Request) bool {
 		return ip.IsLoopback()
 	}
 	return host == "localhost" || strings.HasSuffix(host, ".localhost")
+}
+
+// isForwarded reports whether a proxy says that it passes on a request of another machine. A proxy that says nothing cannot be
+// told from a client.
+func isForwarded(h http.Header) bool {
+	if len(h.Values("Forwarded")) > 0 { // RFC 7239 lets it hide the address, so its presence is enough
+		return true
+	}
+	for _, name := range []string{"X-Forwarded-For", "X-Real-Ip"} {
+		for address := range strings.SplitSeq(strings.Join(h.Values(name), ","), ",") {
+			if address = strings.TrimSpace(address); address != "" && !net.ParseIP(address).IsLoopback() {
+				return true
+			}
+		}
+	}
+	return false
 }
