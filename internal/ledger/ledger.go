@@ -20,6 +20,10 @@ import (
 // appended, while it is open.
 const FileName = "ledger.db"
 
+// markName is the name of an empty file beside the database that says that there were tokens. A server whose ledger got lost would
+// otherwise start with a new one, and open.
+const markName = "had-tokens"
+
 // DefaultTimeout bounds each call whose context has no deadline of its own.
 const DefaultTimeout = 10 * time.Second
 
@@ -33,6 +37,8 @@ var (
 	ErrDamaged = errors.New("the ledger is damaged")
 	// ErrLocked is for a ledger that another process kept locked for too long.
 	ErrLocked = errors.New("the ledger is locked")
+	// ErrLost is for a ledger that is gone although it held tokens.
+	ErrLost = errors.New("the ledger is lost")
 	// ErrReplaced is for a ledger whose file was removed or replaced while it was open.
 	ErrReplaced = errors.New("the ledger was replaced while it was open")
 )
@@ -90,6 +96,11 @@ func create(ctx context.Context, dir string) error {
 	if _, err := os.Lstat(path); err == nil {
 		return nil
 	}
+	mark := filepath.Join(dir, markName)
+	if _, err := os.Lstat(mark); err == nil {
+		return fmt.Errorf("%w: %s is not there, but %s says that it held tokens. Restore it from a backup; or remove %s to begin without tokens, with a server that is open to its own machine",
+			ErrLost, path, mark, mark)
+	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return unusable(err)
 	}
@@ -126,6 +137,15 @@ func syncDir(dir string) error {
 		return err
 	}
 	return errors.Join(d.Sync(), d.Close())
+}
+
+// leaveMark makes the mark that there are tokens. It stays for good.
+func (l *Ledger) leaveMark() error {
+	mark, err := os.OpenFile(filepath.Join(filepath.Dir(l.path), markName), os.O_WRONLY|os.O_CREATE, 0o600)
+	if err != nil {
+		return fmt.Errorf("mark the data directory as one with tokens: %w", unusable(err))
+	}
+	return mark.Close()
 }
 
 // dsn names the database to the driver. Its parameters hold for each connection.

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/bezoar-cache/bezoar/internal/trust"
 )
 
 // openerVar makes the test binary open the ledger in the directory data, and end.
@@ -392,4 +394,33 @@ func TestReplacedFileIsNoticed(t *testing.T) {
 	if _, err := l.Version(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// TestALostLedgerIsNoNewOne: a ledger that held tokens and is gone must not be followed by an empty one, with which a server
+// would be open.
+func TestALostLedgerIsNoNewOne(t *testing.T) {
+	dir := t.TempDir()
+	remove := func() {
+		for _, suffix := range []string{"", "-wal", "-shm"} {
+			os.Remove(filepath.Join(dir, FileName+suffix))
+		}
+	}
+	openTest(t, dir).Close()
+	remove()
+	l := openTest(t, dir) // there was nothing to lose
+	_, hash := trust.NewToken()
+	token := trust.Token{ID: hash.ID(), Name: "ci", Workspace: "web", Access: trust.Read, Hash: hash, Created: time.Now()}
+	if err := l.CreateToken(t.Context(), token); err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
+	remove()
+	_, err := Open(t.Context(), dir)
+	if !errors.Is(err, ErrLost) || !strings.Contains(err.Error(), filepath.Join(dir, "had-tokens")) {
+		t.Fatalf("got %v", err)
+	}
+	if err := os.Remove(filepath.Join(dir, "had-tokens")); err != nil {
+		t.Fatal(err)
+	}
+	openTest(t, dir).Close()
 }

@@ -32,6 +32,9 @@ func (l *Ledger) CreateToken(ctx context.Context, t trust.Token) error {
 	if err := t.Validate(); err != nil {
 		return err
 	}
+	if err := l.leaveMark(); err != nil {
+		return err
+	}
 	ctx, cancel := bound(ctx)
 	defer cancel()
 	err := l.transact(ctx, func(tx *sql.Tx) error {
