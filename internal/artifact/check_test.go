@@ -1,6 +1,7 @@
 package artifact_test
 
 import (
+	"archive/tar"
 	"bytes"
 	"crypto/sha256"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -67,6 +69,8 @@ func ordinary() map[string][]byte {
 		"long name and long target":    build.Nx(build.File(long, "x"), build.Symlink(long+"-link", "../"+long)),
 		"long target before long name": build.Nx(build.Long('K', long+"\x00"), build.Long('L', long+"\x00"), build.Symlink("cut", "cut")),
 		"long name without a NUL":      build.Nx(build.Long('L', "dist/name"), build.File("cut", "x")),
+		"PAX names":                    build.Nx(build.PAX("path", "dist/"+long, "mtime", "1.5"), build.Ustar(build.File("cut", "x")), build.PAX("linkpath", "gr\u00fcn"), build.Ustar(build.Symlink("l", "cut"))),
+		"PAX of another archiver":      byStandardLibrary(),
 		"old header without a mode":    build.Nx(build.Member{Name: "dist/a", Old: true, Body: []byte("x")}),
 		"numbers padded with spaces":   build.Nx(build.Member{Name: "a", Edit: func(h []byte) { copy(h[100:108], "   644 \x00") }}),
 		"a size in base 256":           build.Nx(build.Member{Name: "a", Body: []byte("xyz"), Edit: func(h []byte) { copy(h[124:136], "\x80\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x03") }}),
@@ -98,6 +102,29 @@ func ordinary() map[string][]byte {
 		"a random file":                   build.Random(200_000, 1),
 		"text":                            build.Text(200_000, 1),
 	}
+}
+
+// byStandardLibrary is what archivers that know nothing of Nx make of names that are long or not ASCII.
+func byStandardLibrary() []byte {
+	var out bytes.Buffer
+	tw := tar.NewWriter(&out)
+	for _, h := range []*tar.Header{
+		{Name: "dist/gr\u00fcn.js", Mode: 0o644, Size: 1, ModTime: time.Unix(1, 5), AccessTime: time.Unix(2, 0), Format: tar.FormatPAX},
+		{Name: "dist/" + strings.Repeat("n", 200), Mode: 0o755, Size: 1, Uname: "m\u00e9"},
+		{Name: "dist/l", Typeflag: tar.TypeSymlink, Linkname: "gr\u00fcn.js"},
+		{Name: "code", Mode: 0o644, Size: 4},
+	} {
+		if err := tw.WriteHeader(h); err != nil {
+			panic(err)
+		}
+		if _, err := tw.Write(make([]byte, h.Size)); err != nil {
+			panic(err)
+		}
+	}
+	if err := tw.Close(); err != nil {
+		panic(err)
+	}
+	return build.Gzip(out.Bytes())
 }
 
 func manyHoles(n int) build.Member {

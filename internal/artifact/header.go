@@ -5,8 +5,7 @@ import "bytes"
 // The tar reader of this package takes exactly the tar that the client's own library (the Rust crate tar,
 // 0.4) writes, and of the rest only what all its releases read alike. A general reader would be the
 // wrong tool: where two readers of one archive disagree, what was checked is not what gets unpacked.
-// So these are refused though some readers know them: PAX headers (the crate's releases differ on them; Nx
-// writes none), other flavours of ustar, numbers in any form but octal and plain base 256, sizes on members
+// So these are refused though some readers know them: PAX headers beyond the plain ones (see pax.go), other flavours of ustar, numbers in any form but octal and plain base 256, sizes on members
 // without a body, and types that the crate would unpack as if they were files.
 
 // blockSize is the unit of a tar.
@@ -58,6 +57,7 @@ const (
 type header struct {
 	flag   byte
 	gnu    bool
+	ustar  bool
 	mode   int64
 	size   int64  // of what follows in the archive
 	prefix []byte // alias of the block, like name and target
@@ -80,6 +80,7 @@ func (h *header) parse(b block) (reason string) {
 		h.gnu = true
 		known = isZero(b.gnuTimes()) && isZero(b.gnuPad()) && (h.flag == flagSparse || isZero(b.gnuSparse()))
 	case magicUstar:
+		h.ustar = true
 		h.prefix = b.prefix()
 		known = isZero(b.ustarPad())
 	}

@@ -36,8 +36,10 @@ func (w *walker) readTar() error {
 			err = w.readLong(&h, &w.longName)
 		case flagLongLink:
 			err = w.readLong(&h, &w.longTarget)
-		case flagPAX, flagPAXAll:
-			err = refuse("", "has PAX headers, which Nx does not write")
+		case flagPAX:
+			err = w.readPAX(&h)
+		case flagPAXAll:
+			err = refuse("", "has a PAX header for all members, which clients do not read alike")
 		default:
 			err = w.readMember(&h, b)
 		}
@@ -69,7 +71,7 @@ func (w *walker) skip(n int) error {
 
 // readEnd reads the end-of-archive marker, two blocks of zeros, and the zeros that may follow.
 func (w *walker) readEnd() error {
-	if w.longName.set || w.longTarget.set {
+	if w.longName.set || w.longTarget.set || w.pax.set {
 		return refuse("", "ends with a long name for no member")
 	}
 	for n := 0; ; {
@@ -112,11 +114,25 @@ func (w *walker) readLong(h *header, into *pending) error {
 	switch {
 	case !h.gnu:
 		return refuse("", "has a long name in a flavour of tar that knows none")
-	case into.set:
+	case into.set || w.pax.set:
 		return refuse("", "has two long names for one member")
 	case h.size > most+1: // it ends with a NUL
 		return refuse("", "has a name or link target of more than %d bytes, which is the limit", most)
 	}
+	if err := w.readRecord(h, into); err != nil {
+		return err
+	}
+	if n := len(into.text); n > 0 && into.text[n-1] == 0 {
+		into.text = into.text[:n-1]
+	}
+	if len(into.text) == 0 || bytes.IndexByte(into.text, 0) >= 0 {
+		return refuse("", "has a long name that is empty or has a NUL within")
+	}
+	return nil
+}
+
+// readRecord reads the body of a record that is about the next member. Its size was checked.
+func (w *walker) readRecord(h *header, into *pending) error {
 	if err := w.skip(blockSize); err != nil {
 		return err
 	}
@@ -132,12 +148,6 @@ func (w *walker) readLong(h *header, into *pending) error {
 			return err
 		}
 	}
-	if n := len(into.text); n > 0 && into.text[n-1] == 0 {
-		into.text = into.text[:n-1]
-	}
-	if len(into.text) == 0 || bytes.IndexByte(into.text, 0) >= 0 {
-		return refuse("", "has a long name that is empty or has a NUL within")
-	}
 	return w.skip(padding(h.size))
 }
 
@@ -146,6 +156,9 @@ func padding(n int64) int { return int(-n & (blockSize - 1)) }
 
 // readMember reads a member whose header is the block b, which is not consumed yet.
 func (w *walker) readMember(h *header, b block) error {
+	if w.pax.set && !h.ustar {
+		return refuse("", "has a PAX header for a member of a flavour of tar that knows none")
+	}
 	raw := h.name
 	if w.longName.set {
 		raw = w.longName.text
@@ -205,6 +218,7 @@ func (w *walker) readMember(h *header, b block) error {
 	}
 	w.longName.drop()
 	w.longTarget.drop()
+	w.pax.drop()
 	if h.flag == flagSparse {
 		err = w.readSparse(h, b, &m)
 	} else if err = w.skip(blockSize); err == nil && m.Type == File {

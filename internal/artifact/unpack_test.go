@@ -74,6 +74,9 @@ func unpack(body []byte) *unpacked {
 		case 'K':
 			longTarget = strings.TrimSuffix(string(data), "\x00")
 			continue
+		case 'x':
+			longName, longTarget = paxValue(data, "path"), paxValue(data, "linkpath")
+			continue
 		}
 		if longName != "" {
 			name, longName = longName, ""
@@ -87,6 +90,18 @@ func unpack(body []byte) *unpacked {
 	}
 	u.follow(u.root, "")
 	return u
+}
+
+// paxValue finds a key as the client's library does: a record is a line, one of a wrong length is none, the first counts.
+func paxValue(data []byte, key string) string {
+	for line := range strings.SplitSeq(string(data), "\n") {
+		length, record, ok := strings.Cut(line, " ")
+		k, value, ok2 := strings.Cut(record, "=")
+		if n, err := strconv.Atoi(length); ok && ok2 && err == nil && n == len(line)+1 && k == key {
+			return value
+		}
+	}
+	return ""
 }
 
 func (u *unpacked) fail(format string, args ...any) {

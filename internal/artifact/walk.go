@@ -109,6 +109,7 @@ type walker struct {
 	holes  int64         // bytes of sparse files that are not in the tar
 
 	longName, longTarget pending
+	pax                  pending   // the header from which they may come
 	segments             []segment // of the sparse file that is being read
 	content              hash.Hash // of the file that is being read
 	digest               Digest    // scratch of sumContent
@@ -132,6 +133,7 @@ func (w *walker) begin(r io.Reader, lim Limits, fn func(Member) error) {
 	w.loan = loan{budget: lim.Budget}
 	w.longName.drop()
 	w.longTarget.drop()
+	w.pax.drop()
 	w.count, w.pathBytes, w.symlinks, w.codes, w.outputs = 0, 0, 0, 0, 0
 }
 
@@ -146,7 +148,7 @@ func (w *walker) release() {
 	if cap(w.segments) > keepMembers {
 		w.segments = nil
 	}
-	for _, p := range [...]*pending{&w.longName, &w.longTarget} {
+	for _, p := range [...]*pending{&w.longName, &w.longTarget, &w.pax} {
 		if cap(p.text) > bufferSize {
 			p.text = nil
 		}

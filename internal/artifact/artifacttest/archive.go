@@ -10,6 +10,7 @@ import (
 	"compress/gzip"
 	"fmt"
 	"math/rand/v2"
+	"strconv"
 	"strings"
 )
 
@@ -192,6 +193,26 @@ func (m Member) append(out []byte) []byte {
 // Long is a record that holds the name (type 'L') or link target (type 'K') of the member after it.
 func Long(kind byte, data string) Member {
 	return Member{Name: "././@LongLink", Type: kind, Body: []byte(data)}
+}
+
+// Ustar gives a member the plain POSIX flavour, which is what PAX headers are for.
+func Ustar(m Member) Member {
+	m.Edit = func(header []byte) { copy(header[257:265], "ustar\x0000") }
+	return m
+}
+
+// PAX is a PAX header for the member after it, with records of these keys and values.
+func PAX(keysAndValues ...string) Member {
+	var body []byte
+	for i := 0; i < len(keysAndValues); i += 2 {
+		record := " " + keysAndValues[i] + "=" + keysAndValues[i+1] + "\n"
+		length := len(record)
+		for length != len(record)+len(strconv.Itoa(length)) {
+			length = len(record) + len(strconv.Itoa(length))
+		}
+		body = append(append(body, strconv.Itoa(length)...), record...)
+	}
+	return Ustar(Member{Name: "PaxHeaders/x", Type: 'x', Body: body})
 }
 
 // Segment is a part of a sparse file that holds data: Length bytes at Offset.
