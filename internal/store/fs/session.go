@@ -62,20 +62,31 @@ func trySession(dir string) (*session, error) {
 		_ = os.Remove(dir)
 		return nil, err
 	}
-	// Without locks at all, the session lives by its signs of life.
-	errLock := lockFile(s.lock)
-	info, err := s.lock.Stat()
-	if err == nil {
-		var now fs.FileInfo
-		if now, err = os.Lstat(s.file(lockName)); err == nil && !os.SameFile(info, now) {
-			err = errLock
-		}
-	}
-	if err != nil {
+	if err := s.hold(); err != nil {
 		s.end()
 		return nil, err
 	}
 	return s, nil
+}
+
+// hold takes the lock. Without locks at all, the session lives by its signs of life. But one that is taken, or whose file is gone, is in
+// the hands of a process that sweeps it.
+func (s *session) hold() error {
+	if err := lockFile(s.lock); isTaken(err) {
+		return err
+	}
+	held, err := s.lock.Stat()
+	if err != nil {
+		return err
+	}
+	there, err := os.Lstat(s.file(lockName))
+	if err != nil {
+		return err
+	}
+	if !os.SameFile(held, there) {
+		return errors.New(s.dir + " was replaced while it was made")
+	}
+	return nil
 }
 
 func (s *session) file(name string) string { return filepath.Join(s.dir, name) }

@@ -24,6 +24,9 @@ func lockFile(f *os.File) error {
 	return ignoringEINTR(func() error { return syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) })
 }
 
+// isTaken reports whether err of lockFile means that another process has the lock.
+func isTaken(err error) bool { return errors.Is(err, syscall.EWOULDBLOCK) }
+
 // claim tries to take over the lock of a session that might be dead. If dead is true, the lock is held until release.
 func claim(path string) (release func(), dead bool, err error) {
 	f, err := os.OpenFile(path, os.O_RDWR|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
@@ -35,7 +38,7 @@ func claim(path string) (release func(), dead bool, err error) {
 		return func() { _ = f.Close() }, true, nil
 	}
 	_ = f.Close()
-	if errors.Is(err, syscall.EWOULDBLOCK) {
+	if isTaken(err) {
 		return nil, false, nil
 	}
 	return nil, false, &fs.PathError{Op: "flock", Path: path, Err: err}

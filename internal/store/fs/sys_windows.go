@@ -37,6 +37,9 @@ func isForeignKind(error) bool { return false }
 // lockFile does nothing: a file that is open by os.OpenFile cannot be removed, which is what claim tries.
 func lockFile(*os.File) error { return nil }
 
+// isTaken reports whether err of lockFile means that another process has the lock.
+func isTaken(error) bool { return false }
+
 // claim tries to take over the lock of a session that might be dead.
 func claim(path string) (release func(), dead bool, err error) {
 	err = os.Remove(path)
