@@ -35,7 +35,7 @@ func (d disk) Abs(name string) (string, error) {
 	if filepath.IsAbs(name) {
 		return name, nil
 	}
-	return filepath.Join("/work", name), nil
+	return filepath.Join("/cwd", name), nil
 }
 
 // load parses args and loads, as a command would.
