@@ -1,8 +1,12 @@
 package server
 
 import (
+	"context"
+	"errors"
 	"io"
+	"net"
 	"net/http"
+	"os"
 	"strconv"
 	"time"
 
@@ -110,8 +114,20 @@ func (x *exchange) get(grant cache.Grant) {
 	if err != nil {
 		// The status is out. All that is left is to break the connection, so that the client cannot take a part for the whole.
 		x.err, x.aborted = err, true
-		x.outcome.result, x.outcome.cause = resultError, "broken_off"
+		x.outcome.result, x.outcome.cause = resultError, brokenBy(x.r.Context(), err)
 	}
+}
+
+// brokenBy tells the causes apart that break off an answer: the client's leaving, its stalling, and trouble of ours.
+func brokenBy(ctx context.Context, err error) string {
+	_, network := errors.AsType[*net.OpError](err)
+	switch {
+	case network && errors.Is(err, os.ErrDeadlineExceeded):
+		return causeClientStalled
+	case network || ctx.Err() != nil:
+		return causeClientGone
+	}
+	return "broken_off"
 }
 
 func (x *exchange) put(grant cache.Grant) {

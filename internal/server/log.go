@@ -8,7 +8,7 @@ import (
 // log writes the request's one line. Trouble of the server's own is a warning, all else is the daily business.
 func (x *exchange) log() {
 	level := slog.LevelInfo
-	if x.outcome.result == resultError && x.outcome.cause != "client_gone" {
+	if x.outcome.result == resultError && x.outcome.cause != causeClientGone && x.outcome.cause != causeClientStalled {
 		level = slog.LevelWarn
 	}
 	ctx := x.r.Context()

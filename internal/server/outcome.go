@@ -21,6 +21,12 @@ const (
 	resultError   = "error"   // a request that the server failed
 )
 
+// Causes that are the client's alone: no trouble of the server's.
+const (
+	causeClientGone    = "client_gone"
+	causeClientStalled = "client_stalled"
+)
+
 var (
 	errBadName        = errors.New("not a hash that this server keeps")
 	errLengthRequired = errors.New("an upload needs a Content-Length")
@@ -72,9 +78,9 @@ var rules = []rule{
 	{is: isError(cache.ErrDenied), result: resultDenied, cause: "read_only", get: 404, put: 403},
 	{is: isError(errForeignHost), result: resultDenied, cause: "foreign_host", get: 404, put: 403},
 
-	{is: isError(errClientGone), result: resultError, cause: "client_gone", get: 404, put: 403},
+	{is: isError(errClientGone), result: resultError, cause: causeClientGone, get: 404, put: 403},
 	{is: isError(artifact.ErrBusy), result: resultError, cause: "overload", get: 404, put: 403},
-	{is: isError(errStalled), result: resultError, cause: "upload_stalled", get: 404, put: 403, text: errStalled.Error()},
+	{is: isError(errStalled), result: resultError, cause: causeClientStalled, get: 404, put: 403, text: errStalled.Error()},
 	{is: isError(cache.ErrUpload), result: resultError, cause: "upload_broken", get: 404, put: 403, text: "the upload did not arrive whole, nothing was stored"},
 	{is: isError(cache.ErrDamaged), result: resultError, cause: "damaged", get: 404, put: 403},
 	{is: isError(cache.ErrStore), result: resultError, cause: "store", get: 404, put: 403, text: "the cache cannot reach its storage now; its operator finds the cause in its log"},

@@ -48,7 +48,7 @@ type Options struct {
 	IdleTimeout time.Duration
 	// StallTimeout bounds the time in which at least a byte of a body has to move, in either direction.
 	StallTimeout time.Duration
-	// DrainTimeout and DrainLimit bound what is read of a refused upload before it is answered.
+	// DrainTimeout and DrainLimit bound what is read of a refused upload before it is answered, as long as it does not stall.
 	DrainTimeout time.Duration
 	DrainLimit   int64
 }

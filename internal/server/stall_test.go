@@ -94,7 +94,7 @@ func TestAStalledDownloadEnds(t *testing.T) {
 	if _, err := io.WriteString(conn, "GET /v1/cache/1 HTTP/1.1\r\nHost: localhost\r\n\r\n"); err != nil {
 		t.Fatal(err)
 	}
-	f.waitForLog(1, `"cause":"broken_off"`)
+	f.waitForLog(1, `"cause":"client_stalled"`)
 }
 
 // TestTroubleInAcceptIsLoggedOnce: nobody is answered while it lasts, so nothing else would tell.

@@ -25,7 +25,7 @@ func (s *Server) telemetry(withMetrics bool) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodPut {
 			// A hash with a slash, say, or a proxy that cuts the path: to a build it is an upload like any other, and 404 fails it.
-			readRest(w, r.Body, s.opts.DrainTimeout, s.opts.DrainLimit)
+			s.readRest(w, r.Body, s.opts.DrainLimit)
 			writeText(w, http.StatusForbidden, nothingHere)
 			return
 		}

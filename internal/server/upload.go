@@ -54,7 +54,6 @@ func (b *body) extend(now time.Time, stall time.Duration) {
 
 // drain reads what is left of an upload that is refused, within bounds.
 func (x *exchange) drain() {
-	opts := &x.server.opts
 	var read int64
 	if x.body != nil {
 		if errors.Is(x.body.err, io.EOF) {
@@ -68,10 +67,10 @@ func (x *exchange) drain() {
 	}
 	if read == 0 && strings.EqualFold(x.r.Header.Get("Expect"), "100-continue") {
 		// The client waits for our word before it sends. One that is tired of waiting sends all the same.
-		closeBy(x.w, time.Now().Add(opts.DrainTimeout))
+		closeBy(x.w, time.Now().Add(x.server.opts.StallTimeout))
 		return
 	}
-	readRest(x.w, x.r.Body, opts.DrainTimeout, opts.DrainLimit)
+	x.server.readRest(x.w, x.r.Body, x.server.opts.DrainLimit)
 }
 
 // maxStray is what is read of a body that has no business in its request, such as that of a GET. It is as much as
@@ -81,19 +80,38 @@ const maxStray = 256 << 10
 // dropBody reads the body of a request that should have none.
 func (s *Server) dropBody(w http.ResponseWriter, r *http.Request) {
 	if r.ContentLength != 0 {
-		readRest(w, r.Body, s.opts.DrainTimeout, maxStray)
+		s.readRest(w, r.Body, maxStray)
 	}
 }
 
-// readRest reads the rest of a body within bounds. Beyond them the connection ends after the answer.
-func readRest(w http.ResponseWriter, body io.Reader, timeout time.Duration, limit int64) {
-	control := http.NewResponseController(w)
-	_ = control.SetReadDeadline(time.Now().Add(timeout))
-	if _, err := io.CopyN(io.Discard, body, limit); !errors.Is(err, io.EOF) {
+// readRest reads the rest of a body: as much as the limit, as long as the drain timeout, and only while it moves. Beyond them the
+// connection ends after the answer. A large upload over a slow line is no reason to cut a client off.
+func (s *Server) readRest(w http.ResponseWriter, r io.Reader, limit int64) {
+	rest := &restReader{r: r, control: http.NewResponseController(w), stall: s.opts.StallTimeout, end: time.Now().Add(s.opts.DrainTimeout)}
+	if _, err := io.CopyN(io.Discard, rest, limit); !errors.Is(err, io.EOF) {
 		closeBy(w, time.Now())
 		return
 	}
-	_ = control.SetReadDeadline(time.Time{})
+	_ = rest.control.SetReadDeadline(time.Time{})
+}
+
+// restReader gives each read of a body that nobody wants its deadline.
+type restReader struct {
+	r       io.Reader
+	control *http.ResponseController
+	stall   time.Duration
+	end     time.Time
+}
+
+func (r *restReader) Read(p []byte) (int, error) {
+	deadline := r.end
+	if r.stall > 0 {
+		if next := time.Now().Add(r.stall); next.Before(deadline) {
+			deadline = next
+		}
+	}
+	_ = r.control.SetReadDeadline(deadline) // not supported by a test's recorder, which does not stall
+	return r.r.Read(p)
 }
 
 // closeBy ends the connection after the answer. Behind that, net/http reads on in a body that has not ended, and would

@@ -129,6 +129,11 @@ func TestDrainingIsBounded(t *testing.T) {
 	if err != nil || resp.StatusCode != 403 || !resp.Close {
 		t.Fatalf("%v %v, want 403 and a close", resp, err)
 	}
+	f = newFixture(t, func(o *Options) { o.StallTimeout = 20 * time.Millisecond })
+	resp, err = f.raw("PUT", "PUT /v1/cache/a.b HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000000\r\n\r\nxxx")
+	if err != nil || resp.StatusCode != 403 || !resp.Close {
+		t.Fatalf("stalled: %v %v, want 403 and a close", resp, err)
+	}
 }
 
 func TestAClientThatWaitsForOurWordSendsNothing(t *testing.T) {
@@ -151,7 +156,7 @@ func TestAStalledUploadEnds(t *testing.T) {
 	if err != nil || resp.StatusCode != 403 || !resp.Close {
 		t.Fatalf("%v %v, want 403 and a close", resp, err)
 	}
-	f.waitForLog(1, `"cause":"upload_stalled"`)
+	f.waitForLog(1, `"cause":"client_stalled"`)
 }
 
 // TestNoBodyHoldsAConnection: whatever a request's method and however little is missing of its body, a client that sends no more
