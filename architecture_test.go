@@ -13,8 +13,7 @@ import (
 
 const module = "github.com/bezoar-cache/bezoar/"
 
-// mayImport lists, for each package (or each below a path ending in "/"), the packages of this module that it may import outside of
-// tests. Arrows point toward cache, and from it to artifact. A new package or a new arrow is a decision: it is made here.
+// mayImport lists, for each package, the packages of this module that it may import outside of tests. Arrows point toward cache, and from it to artifact. A new package or a new arrow is a decision: it is made here.
 var mayImport = map[string][]string{
 	"cmd/bezoar": {"internal/artifact", "internal/cache", "internal/config", "internal/doctor", "internal/ledger", "internal/server",
 		"internal/store/fs", "internal/store/metrics", "internal/trust"},
