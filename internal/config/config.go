@@ -10,6 +10,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"log/slog"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"time"
@@ -30,6 +31,9 @@ type Config struct {
 	TLSKey    Path       `name:"tls-key" example:"/etc/bezoar/tls.key" help:"File with the key of the TLS certificate, PEM; needs --tls-cert"`
 	Tokens    []Token    `name:"tokens" example:"name=ci;access=trusted;hash=sha256:..." help:"Static tokens by hash: name=ci;workspace=web;access=trusted;hash=sha256:...;expires=2027-01-01"`
 
+	Policy      Path `name:"policy" example:"/etc/bezoar/policy.yaml" help:"File with the policy: which CI identities may read and write what"`
+	SealKeyFile Path `name:"seal-key-file" shown:"seal.key in the data directory" example:"/etc/bezoar/seal.key" help:"File with the keys that seal entries and sign sessions; made at the first start if it is the default one"`
+
 	MetricsListen Address `name:"metrics-listen" example:"127.0.0.1:9099" help:"Second address, host:port, for metrics and health"`
 	MetricsToken  Secret  `name:"metrics-token" help:"Bearer token that /metrics asks for"`
 
@@ -41,7 +45,7 @@ type Config struct {
 	MaxInflateRatio int    `name:"max-inflate-ratio" default:"200" min:"1" max:"1000000" help:"Largest ratio of decompressed to compressed size; the first GiB is free"`
 	MaxMembers      int    `name:"max-members" default:"250000" min:"1" max:"100000000" help:"Most files and directories in one artifact"`
 	MaxPathLength   int    `name:"max-path-length" default:"4096" min:"16" max:"65536" help:"Longest path in an artifact, in bytes"`
-	MaxCheckMemory  Size   `name:"max-check-memory" default:"128MiB" min:"1MiB" max:"1TiB" help:"Memory for the tables of large artifacts that are checked at once, in bytes or with a unit; beyond it they are not stored"`
+	MaxCheckMemory  Size   `name:"max-check-memory" default:"128MiB" min:"1MiB" max:"1TiB" help:"Memory for the tables of large artifacts that are checked at once, in bytes or with a unit; half of it is for trusted uploads; beyond it they are not stored"`
 	UnknownFormat   string `name:"unknown-format" default:"refuse" enum:"refuse,store" help:"What to do with an upload that is no gzip: refuse it, or store it unchecked"`
 
 	HeaderTimeout   time.Duration `name:"header-timeout" default:"10s" min:"1ms" max:"24h" help:"How long a client may take for the headers of a request"`
@@ -62,6 +66,9 @@ const (
 	UnknownRefuse = "refuse"
 	UnknownStore  = "store"
 )
+
+// DefaultSealKeyFile is the path of the key file that a server makes for itself if it is missing.
+func (c *Config) DefaultSealKeyFile() Path { return Path(filepath.Join(string(c.Data), "seal.key")) }
 
 // String returns the configuration as one line of JSON, without secrets.
 func (c Config) String() string {

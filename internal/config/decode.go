@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/bezoar-cache/bezoar/internal/strictyaml"
 )
 
 // decoder turns what was written into values, and gathers what is wrong with it.
@@ -93,7 +95,7 @@ func (s *setting) accepts(n node) error {
 		return nil
 	case n.kind == integer && (isNumber || isSize || s.typ == reflect.TypeFor[time.Duration]()):
 		return nil
-	case n.kind == str && isNumber && digits(n.text) && len(n.text) < 19: // longer ones are texts to the parser
+	case n.kind == str && isNumber && strictyaml.Digits(n.text) && len(n.text) < 19: // longer ones are texts to the parser
 		return &flaw{"is a text, not a whole number", "write it without quotes"}
 	case n.kind == str:
 		return nil
@@ -159,7 +161,7 @@ func (d *decoder) known(n node, all []*setting, prefix string) map[string]pair {
 		case p.key == configName && prefix == "":
 			d.report(p.at, key, &flaw{"is a flag and an environment variable only", "take the line out"})
 		case !slices.Contains(names, p.key):
-			d.report(p.at, key, &flaw{"there is no such setting", suggest(p.key, names, otherwise)})
+			d.report(p.at, key, &flaw{"there is no such setting", strictyaml.Suggest(p.key, names, otherwise)})
 		case twice:
 			what := "is there twice"
 			if p.at.Layer == File {

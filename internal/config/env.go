@@ -5,6 +5,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/bezoar-cache/bezoar/internal/strictyaml"
 )
 
 // variables returns the environment as a map. Of a name that is there twice the first counts, as in os.Getenv.
@@ -49,7 +51,7 @@ func unknownVariables(vars map[string]string, all []*setting) Problems {
 		if strings.HasPrefix(name, envPrefix) && !slices.Contains(known, name) && !ofService(vars, name) {
 			problems = append(problems, &Problem{
 				Source: Source{Layer: Environment, Name: name}, What: "there is no such setting",
-				Hint: suggest(name, known, "unset it; bezoar serve --help lists all settings"),
+				Hint: strictyaml.Suggest(name, known, "unset it; bezoar serve --help lists all settings"),
 			})
 		}
 	}

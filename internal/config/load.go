@@ -180,6 +180,9 @@ func (l *loader) fill() {
 		c.Data = Path(dir)
 		l.sources.of["data"] = Source{Name: from}
 	}
+	if c.SealKeyFile == "" && !l.bad["seal-key-file"] {
+		c.SealKeyFile = c.DefaultSealKeyFile()
+	}
 	if c.Store.Scheme == "" {
 		c.Store = fileStore(filepath.Join(string(c.Data), "store"))
 	}
@@ -275,6 +278,9 @@ func (l *loader) checkTokens() {
 			l.report(at, key+".name", &flaw{fmt.Sprintf("%s names tokens[%d] in the same workspace", quoted(string(t.Name)), first), "give each token of a workspace a name of its own"})
 		} else {
 			names[name] = i
+		}
+		if t.Developer != "" && t.Access != string(trust.Isolated) {
+			l.report(at, key+".developer", &flaw{"is given to a token with access " + t.Access, "write access: isolated, or take developer out"})
 		}
 		if first, ok := hashes[t.Hash]; ok {
 			l.report(at, key+".hash", &flaw{fmt.Sprintf("is the hash of tokens[%d] (not shown)", first), "make a token for each purpose"})

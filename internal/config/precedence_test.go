@@ -110,6 +110,9 @@ func TestPrecedence(t *testing.T) {
 					if s.name == "store" {
 						want = "file:///home/u/.local/state/bezoar/store"
 					}
+					if s.name == "seal-key-file" {
+						want = "/home/u/.local/state/bezoar/seal.key"
+					}
 				} else if s.of != nil {
 					want = d[want] // the file's content
 				}

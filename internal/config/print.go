@@ -8,6 +8,8 @@ import (
 	"reflect"
 	"regexp"
 	"strings"
+
+	"github.com/bezoar-cache/bezoar/internal/strictyaml"
 )
 
 // WriteYAML prints the configuration as a file that gives the same configuration, with the source of each line as a comment.
@@ -53,7 +55,7 @@ func printScalar(w io.Writer, name string, v reflect.Value, source Source) {
 	case text == "":
 		fmt.Fprintf(w, "# %s: not set\n", name)
 		return
-	case v.CanInt() && digits(text):
+	case v.CanInt() && strictyaml.Digits(text):
 	default:
 		text = quoteYAML(text)
 	}

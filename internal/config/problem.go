@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/bezoar-cache/bezoar/internal/strictyaml"
 	"github.com/bezoar-cache/bezoar/internal/trust"
 )
 
@@ -40,24 +41,8 @@ func (p *Problem) Error() string {
 // environment, of flags, and of settings that do not go together.
 type Problems []*Problem
 
-// maxShown bounds the problems in one message.
-const maxShown = 100
-
 // Error returns the only problem, or a heading and a line for each of the first 100.
-func (ps Problems) Error() string {
-	if len(ps) == 1 {
-		return ps[0].Error()
-	}
-	var b strings.Builder
-	fmt.Fprintf(&b, "the configuration has %d problems:", len(ps))
-	for _, p := range ps[:min(len(ps), maxShown)] {
-		b.WriteString("\n  " + p.Error())
-	}
-	if more := len(ps) - maxShown; more > 0 {
-		fmt.Fprintf(&b, "\n  and %d more", more)
-	}
-	return b.String()
-}
+func (ps Problems) Error() string { return strictyaml.ListProblems("the configuration", ps) }
 
 // Unwrap returns the problems, for errors.As.
 func (ps Problems) Unwrap() []error {
@@ -76,51 +61,11 @@ func (f *flaw) Error() string { return f.what + "; " + f.hint }
 // quoted shows a value in a message: cut short, and not at all if it may hold a secret.
 func quoted(text string) string {
 	const longest = 60
-	if strings.Contains(text, trust.TokenPrefix) || strings.Contains(text, "@") {
+	if trust.HoldsToken(text) || strings.Contains(text, "@") {
 		return "the value (not shown, it may hold a secret)"
 	}
 	if r := []rune(text); len(r) > longest {
 		return fmt.Sprintf("%q...", string(r[:longest]))
 	}
 	return fmt.Sprintf("%q", text)
-}
-
-// suggest returns a hint with the name that is nearest to the one that was not found, or otherwise.
-func suggest(name string, known []string, otherwise string) string {
-	fold := strings.NewReplacer("-", "", "_", "", " ", "")
-	folded := fold.Replace(strings.ToLower(name))
-	if len(folded) > 64 {
-		return otherwise
-	}
-	best, least := "", max(2, len(folded)/4)+1
-	for _, k := range known {
-		if d := distance(folded, fold.Replace(strings.ToLower(k))); d < least {
-			best, least = k, d
-		}
-	}
-	if best == "" {
-		return otherwise
-	}
-	return "did you mean " + best + "?"
-}
-
-// distance counts the bytes to insert, delete or replace to get from a to b.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			change := diagonal
-			if a[i] != b[j] {
-				change++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(change, row[j]+1, diagonal+1)
-		}
-	}
-	return row[len(b)]
 }

@@ -3,8 +3,6 @@ package config
 import (
 	"fmt"
 	"log/slog"
-	"math"
-	"math/bits"
 	"path/filepath"
 	"reflect"
 	"regexp"
@@ -14,6 +12,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/bezoar-cache/bezoar/internal/strictyaml"
 	"github.com/bezoar-cache/bezoar/internal/trust"
 )
 
@@ -27,7 +26,7 @@ type Size int64
 const maxText = 4096
 
 // tokenLike finds a token inside of another value.
-var tokenLike = regexp.MustCompile(trust.TokenPrefix + `[A-Za-z0-9_-]{16,}`)
+var tokenLike = regexp.MustCompile(`(` + trust.TokenPrefix + `|` + trust.SessionPrefix + `)[A-Za-z0-9_-]{16,}`)
 
 // plausible refuses what no setting can be. Types that know secrets speak of tokens themselves.
 func plausible(text string, secret bool) error {
@@ -69,7 +68,7 @@ func parsePath(text string) (any, error) {
 }
 
 func parseCount(text, example string) (any, error) {
-	if !digits(strings.TrimPrefix(text, "-")) {
+	if !strictyaml.Digits(strings.TrimPrefix(text, "-")) {
 		return nil, &flaw{quoted(text) + " is not a whole number", "write for example " + example}
 	}
 	// The one error is too many digits. It gives the largest or least number, of which the setting's own bounds say more.
@@ -80,11 +79,6 @@ func parseCount(text, example string) (any, error) {
 // alphanumeric says whether r is a letter or digit of ASCII.
 func alphanumeric(r rune) bool {
 	return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9'
-}
-
-// digits says whether text is a plain number. One with leading zeros is not: to some it is octal.
-func digits(text string) bool {
-	return text != "" && (text[0] != '0' || text == "0") && !strings.ContainsFunc(text, func(r rune) bool { return r < '0' || r > '9' })
 }
 
 // ParseSize reads a number of bytes as settings have it: 0, 500MB, 2GiB.
@@ -103,50 +97,17 @@ func parseSize(text string) (any, error) {
 	if text[0] == '-' {
 		return nil, &flaw{quoted(text) + " is negative", "write a number of bytes, for example 500MB"}
 	}
-	number := strings.TrimRightFunc(text, func(r rune) bool { return r < '0' || r > '9' })
-	unit, ok := unitOf(strings.TrimPrefix(text[len(number):], " "))
-	if !ok || !digits(number) {
+	size, ok := strictyaml.ParseSize(text)
+	if !ok {
 		return nil, &flaw{quoted(text) + " is not a size", "write a whole number of bytes, or with a unit: 500MB, 2GiB (B, kB, MB, GB, TB, KiB, MiB, GiB, TiB, PiB)"}
 	}
-	// There are digits only, so that the one error is too many of them, and n the largest number.
-	n, _ := strconv.ParseUint(number, 10, 64)
-	high, low := bits.Mul64(n, uint64(unit))
-	if high != 0 || low > math.MaxInt64 {
-		return Size(math.MaxInt64), nil
-	}
-	return Size(low), nil
-}
-
-func unitOf(name string) (int64, bool) {
-	switch name {
-	case "", "B":
-		return 1, true
-	case "kB", "KB":
-		return 1e3, true
-	case "MB":
-		return 1e6, true
-	case "GB":
-		return 1e9, true
-	case "TB":
-		return 1e12, true
-	case "KiB":
-		return 1 << 10, true
-	case "MiB":
-		return 1 << 20, true
-	case "GiB":
-		return 1 << 30, true
-	case "TiB":
-		return 1 << 40, true
-	case "PiB":
-		return 1 << 50, true
-	}
-	return 0, false
+	return Size(size), nil
 }
 
 // String returns the size with the largest unit that divides it, such as "2GiB".
 func (s Size) String() string {
 	for _, unit := range []string{"PiB", "TiB", "GiB", "MiB", "KiB"} {
-		if n, _ := unitOf(unit); s != 0 && int64(s)%n == 0 {
+		if n, _ := strictyaml.ParseSize("1" + unit); s != 0 && int64(s)%n == 0 {
 			return strconv.FormatInt(int64(s)/n, 10) + unit
 		}
 	}
@@ -154,7 +115,7 @@ func (s Size) String() string {
 }
 
 func parseDuration(text string) (any, error) {
-	if digits(text) {
+	if strictyaml.Digits(text) {
 		return nil, &flaw{quoted(text) + " has no unit", "write for example " + text + "s"}
 	}
 	d, err := time.ParseDuration(text)

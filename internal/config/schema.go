@@ -106,7 +106,7 @@ func typeSchema(t reflect.Type) *jsonschema.Schema {
 		s := text(`^[!-~]+$`)
 		s.WriteOnly = true
 		return s
-	case reflect.TypeFor[TokenName]():
+	case reflect.TypeFor[TokenName](), reflect.TypeFor[Developer]():
 		s := text(`^[A-Za-z0-9][A-Za-z0-9._@-]*$`)
 		s.MaxLength = new(uint64(trust.MaxTokenName))
 		return s

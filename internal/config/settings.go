@@ -120,6 +120,8 @@ func (s *setting) parseType(text string) (any, error) {
 		return parseSecret(text)
 	case reflect.TypeFor[TokenName]():
 		return parseTokenName(text)
+	case reflect.TypeFor[Developer]():
+		return parseDeveloper(text)
 	case reflect.TypeFor[cache.Workspace]():
 		return parseWorkspace(text)
 	case reflect.TypeFor[trust.TokenHash]():

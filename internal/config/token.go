@@ -13,6 +13,7 @@ type Token struct {
 	Name      TokenName       `name:"name" required:"true" example:"ci" help:"Name of the token, for logs: letters, digits and . _ - @"`
 	Workspace cache.Workspace `name:"workspace" default:"default" help:"Workspace that it opens"`
 	Access    string          `name:"access" required:"true" enum:"read,isolated,trusted" example:"trusted" help:"What it may do"`
+	Developer Developer       `name:"developer" example:"jo" help:"Whose token it is, with access isolated: it writes what all tokens of that person read, instead of what it alone reads"`
 	Hash      trust.TokenHash `name:"hash" required:"true" example:"sha256:..." help:"sha256: and the SHA-256 of the token in 64 hexadecimal digits"`
 	Expires   time.Time       `name:"expires" example:"2027-01-01" help:"When it ends: a date (its first moment in UTC) or a time as in RFC 3339; never, if left out"`
 }
@@ -20,17 +21,31 @@ type Token struct {
 // TokenName is the name of a token; see [trust.ParseTokenName].
 type TokenName string
 
+// Developer is the name of a person; see [trust.ParseDeveloper].
+type Developer string
+
 // String tells the token without its hash.
 func (t Token) String() string {
 	s := string(t.Name) + " (workspace " + string(t.Workspace) + ", " + t.Access
+	if t.Developer != "" {
+		s += ", developer " + string(t.Developer)
+	}
 	if !t.Expires.IsZero() {
 		s += ", expires " + t.Expires.Format(time.RFC3339Nano)
 	}
 	return s + ")"
 }
 
+func parseDeveloper(text string) (any, error) {
+	name, err := trust.ParseDeveloper(text)
+	if err != nil {
+		return nil, &flaw{quoted(text) + " is no name: " + err.Error(), "write for example jo"}
+	}
+	return Developer(name), nil
+}
+
 func parseTokenName(text string) (any, error) {
-	if strings.HasPrefix(text, trust.TokenPrefix) {
+	if trust.HoldsToken(text) {
 		return nil, &flaw{"is a token, not its name (not shown)", "write for example ci"}
 	}
 	name, err := trust.ParseTokenName(text)
@@ -51,7 +66,7 @@ func parseWorkspace(text string) (any, error) {
 // parseTokenHash shows nothing of text: whoever mixes up a token and its hash must not find it in a log.
 func parseTokenHash(text string) (any, error) {
 	const hint = "write sha256: and 64 hexadecimal digits, as from: printf %s \"$TOKEN\" | sha256sum"
-	if strings.Contains(text, trust.TokenPrefix) {
+	if trust.HoldsToken(text) {
 		return nil, &flaw{"is a token, not its hash (not shown)", hint}
 	}
 	h, err := trust.ParseTokenHash(text)

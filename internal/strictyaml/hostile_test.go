@@ -1,14 +1,16 @@
-package config
+package strictyaml
 
 import (
 	"strings"
 	"testing"
 )
 
+var words = Words{File: "a configuration", Entry: "setting", Entries: "settings", Deepest: "no setting needs more than a list of mappings"}
+
 // TestHostileFiles gives files that are small enough and would keep a YAML parser busy for minutes, or
 // end the process for want of stack. Each is refused before it comes to that; if not, the test does not end.
 func TestHostileFiles(t *testing.T) {
-	fill := func(unit string) string { return strings.Repeat(unit, MaxFileSize/len(unit)-100) }
+	fill := func(unit string) string { return strings.Repeat(unit, MaxSize/len(unit)-100) }
 	for name, file := range map[string]string{
 		"a folded text of empty lines":  "data: >\n" + fill(" \n"),
 		"a literal text with an indent": "data: |9\n" + fill("         \n"),
@@ -23,25 +25,32 @@ func TestHostileFiles(t *testing.T) {
 		"too large":                     fill("# a comment\n") + strings.Repeat("#", 2000),
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, _, err := load(t, []string{"--config=/f"}, nil, disk{"/f": file})
-			if err == nil {
+			_, p := Parse([]byte(file), words)
+			if p == nil {
 				t.Fatal("accepted")
 			}
-			if len(err.Error()) > 1000 {
-				t.Errorf("a problem of %d bytes", len(err.Error()))
+			if len(p.Error()) > 1000 {
+				t.Errorf("a problem of %d bytes", len(p.Error()))
 			}
 		})
 	}
 }
 
-// TestManyProblems: a file of nothing but problems does not fill the screen.
-func TestManyProblems(t *testing.T) {
-	_, _, err := load(t, []string{"--config=/f"}, nil, disk{"/f": "listen:\n" + strings.Repeat("- 1\n", 5000)})
-	if err == nil {
-		t.Fatal("accepted")
+// TestDeepFiles: what nests as deep as a file's size and lines allow is read, with a stack that grows only a little.
+func TestDeepFiles(t *testing.T) {
+	const depth = 1000
+	var b strings.Builder
+	for i := range depth {
+		b.WriteString(strings.Repeat(" ", i) + "a:\n")
 	}
-	lines := strings.Split(err.Error(), "\n")
-	if len(lines) != maxShown+2 || lines[0] != "the configuration has 5000 problems:" || lines[len(lines)-1] != "  and 4900 more" {
-		t.Errorf("%d lines, from %q to %q", len(lines), lines[0], lines[len(lines)-1])
+	n, p := Parse([]byte(b.String()), words)
+	if p != nil {
+		t.Fatal(p)
+	}
+	for i := range depth {
+		if len(n.Pairs) != 1 || n.Pairs[0].At != (Position{i + 1, i + 1}) {
+			t.Fatalf("at depth %d: %+v", i, n.Pairs)
+		}
+		n = n.Pairs[0].Value
 	}
 }
