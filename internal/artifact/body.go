@@ -17,6 +17,9 @@ func (w *walker) readFile(size int64, m *Member) error {
 		if m.Path == outputName && !text.write(chunk) {
 			return refuse(m.Path, "is not valid UTF-8")
 		}
+		if w.text != nil && isReserved(m.Path) {
+			w.text(m.Path, chunk)
+		}
 		rest -= int64(len(chunk))
 		if err := w.skip(len(chunk)); err != nil {
 			return err

@@ -98,8 +98,9 @@ const (
 
 // walker is the state of one walk: upload → packed → gzip → inflater → plain → the tar.
 type walker struct {
-	lim Limits
-	fn  func(Member) error
+	lim  Limits
+	fn   func(Member) error
+	text func(path string, chunk []byte) // of "code" and "terminalOutput"; nil: nobody wants it
 
 	upload upload        // counts and digests what was uploaded
 	packed *bufio.Reader // a ByteReader, so that gzip does not read past its end
@@ -138,7 +139,7 @@ func (w *walker) begin(r io.Reader, lim Limits, fn func(Member) error) {
 }
 
 func (w *walker) release() {
-	w.fn, w.upload.r = nil, nil
+	w.fn, w.text, w.upload.r = nil, nil, nil
 	w.loan.giveBack()
 	clear(w.members) // lets go of the paths
 	w.members = w.members[:0]
