@@ -13,7 +13,7 @@ import (
 // What Cache answers beside what a [Store] does.
 var (
 	// ErrDenied says that the grant does not allow the upload.
-	ErrDenied = errors.New("this credential may not write")
+	ErrDenied = errors.New("this credential may not write: its access, or the policy, gives it no scope to write")
 	// ErrTooLarge says that the announced size is beyond the limit.
 	ErrTooLarge = errors.New("the artifact is larger than this server takes")
 	// ErrUpload says that the body did not arrive whole: the connection broke, stalled, or its length was not the announced one.
@@ -26,8 +26,10 @@ var (
 type Options struct {
 	// MaxSize bounds an artifact's bytes as uploaded; 0 is no bound.
 	MaxSize int64
-	// Limits bounds what an artifact unpacks to.
+	// Limits bounds what an artifact unpacks to. Its budget is that of uploads to the trusted scope.
 	Limits artifact.Limits
+	// OthersBudget is that of uploads to all other scopes, so that they cannot take it from trusted ones. Nil: no bound.
+	OthersBudget *artifact.Budget
 	// StoreTimeout bounds the wait for each first answer of the store, or for its next sign of [Progress]; 0 is no bound.
 	StoreTimeout time.Duration
 	// Now is the clock for records.
@@ -101,7 +103,11 @@ func (c *Cache) Put(ctx context.Context, grant Grant, up Upload) (Entry, error) 
 	}
 	defer draft.Abort()
 
-	summary, err := c.receive(draft, up)
+	limits := c.opts.Limits
+	if grant.Write != Trusted {
+		limits.Budget = c.opts.OthersBudget
+	}
+	summary, err := c.receive(draft, up, limits)
 	if err != nil {
 		return Entry{}, err
 	}
@@ -127,10 +133,10 @@ func (c *Cache) Put(ctx context.Context, grant Grant, up Upload) (Entry, error) 
 }
 
 // receive streams the upload through the check into the draft.
-func (c *Cache) receive(draft Draft, up Upload) (artifact.Summary, error) {
+func (c *Cache) receive(draft Draft, up Upload, limits artifact.Limits) (artifact.Summary, error) {
 	body := &upload{r: up.Body, left: up.Size}
 	sink := &recorder{w: draft}
-	summary, err := artifact.Check(io.TeeReader(body, sink), c.opts.Limits)
+	summary, err := artifact.Check(io.TeeReader(body, sink), limits)
 	if sink.err != nil {
 		return summary, fmt.Errorf("%w: %w", ErrStore, sink.err)
 	}

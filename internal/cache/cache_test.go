@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -336,5 +337,22 @@ func TestNames(t *testing.T) {
 	}
 	if got := cache.Scope("branch/refs/heads/x").Kind(); got != "branch" {
 		t.Errorf("kind %q", got)
+	}
+}
+
+func TestUntrustedUploadsHaveABudgetOfTheirOwn(t *testing.T) {
+	members := make([]artifacttest.Member, 20_000)
+	for i := range members {
+		members[i] = artifacttest.File(fmt.Sprintf("dist/%060d", i), "")
+	}
+	body := artifacttest.Nx(members...)
+	limits := artifact.DefaultLimits()
+	limits.Budget = artifact.NewBudget(64 << 20)
+	c := cache.New(mem.New(), cache.Options{Limits: limits, OthersBudget: artifact.NewBudget(1), Now: time.Now})
+	if err := put(c, isolated, "1", body); !errors.Is(err, artifact.ErrBusy) {
+		t.Errorf("an upload beyond what is left for untrusted ones: %v", err)
+	}
+	if err := put(c, trusted, "1", body); err != nil {
+		t.Errorf("a trusted upload meanwhile: %v", err)
 	}
 }

@@ -81,7 +81,7 @@ func ParseScope(s string) (Scope, error) {
 	}
 	kind, name, ok := strings.Cut(s, "/")
 	if !ok || kind == "" || kind == string(Trusted) || len(kind) > 16 || name == "" || len(name) > MaxScopeName {
-		return "", fmt.Errorf("%w: a scope is %q or KIND/NAME with a name of 1 to %d bytes", ErrName, Trusted, MaxScopeName)
+		return "", fmt.Errorf("%w: a scope is %q or KIND/NAME, such as pr/17, with a name of 1 to %d bytes", ErrName, Trusted, MaxScopeName)
 	}
 	for i := range len(kind) {
 		if !isLower(kind[i]) {

@@ -37,9 +37,24 @@ type Store interface {
 	Delete(ctx context.Context, key Key) error
 	// List yields the entries of a workspace, of all workspaces if it is empty, in no promised order, without
 	// reading bodies. Entries that come or go meanwhile may or may not be seen. An error that is yielded
-	// is about one entry or one part of the store; the listing goes on after it if the consumer does.
+	// is about one entry or one part of the store; the listing goes on after it if the consumer does. One that comes with
+	// an entry's key says that the entry is there and may not be served: its record is not to be believed, it can be deleted.
 	List(ctx context.Context, workspace Workspace) iter.Seq2[Entry, error]
 }
+
+// Marker is what a [Store] may be able to do beside: keep a few small notes about itself, for all who use the storage. A
+// decorator has the ability if its inner store has it.
+type Marker interface {
+	// Mark returns the note called name, or [ErrNotExist]. Names have the letters a-z and '-'.
+	Mark(ctx context.Context, name string) ([]byte, error)
+	// SetMark writes a note of at most [MaxMark] bytes, whole or not at all, if it is still old; nil stands for one that does not
+	// exist yet. Else it is [ErrExist]: of several that make the same note, one wins. A note that exists is replaced by whoever
+	// comes last where the storage cannot do better.
+	SetMark(ctx context.Context, name string, old, value []byte) error
+}
+
+// MaxMark bounds a note of a [Marker], in bytes.
+const MaxMark = 4 << 10
 
 // Draft is an entry in the making.
 type Draft interface {
@@ -60,6 +75,9 @@ type Object struct {
 	// Body yields exactly Record.Size bytes from its first Read. It implements [io.WriterTo] where the kernel can move
 	// the bytes by itself (sendfile).
 	Body io.ReadCloser
+	// SetAside takes this very entry out of the way and keeps it for whoever looks into it, as a store does with one that it
+	// finds damaged; the key is free then. Nil: the store has no such place. The caller still closes the object.
+	SetAside func(reason string) error
 }
 
 // Close ends the reading. It may be called more than once.
@@ -89,15 +107,45 @@ type Record struct {
 	Created time.Time `json:"created"`
 	// Producer says who uploaded it.
 	Producer Producer `json:"producer"`
+	// Seal binds the record to its key; see internal/store/seal. It is empty until the entry is sealed.
+	Seal string `json:"seal,omitempty"`
 }
 
-// Producer is who uploaded an entry, taken from a verified credential alone.
+// Producer is who uploaded an entry, taken from a verified credential alone. Names are for people; ids decide.
 type Producer struct {
-	// Kind is "anonymous" (an open server) or "token" (a static token).
+	// Kind is "anonymous" (an open server), "token" (a static token) or "ci" (a verified identity of a CI).
 	Kind string `json:"kind"`
-	// TokenID and TokenName are those of the static token.
+	// TokenID and TokenName are those of the static token; Developer is whose token it is, if it is a person's.
 	TokenID   string `json:"token_id,omitempty"`
 	TokenName string `json:"token_name,omitempty"`
+	Developer string `json:"developer,omitempty"`
+
+	// Provider is "github", "gitlab" or "oidc", Issuer who vouches for the identity, Subject its "sub".
+	Provider string `json:"provider,omitempty"`
+	Issuer   string `json:"issuer,omitempty"`
+	Subject  string `json:"subject,omitempty"`
+	// Session is the id of the session, if there is one; else the token of the CI was the bearer itself.
+	Session string `json:"session,omitempty"`
+	// Repository is the name of the repository (GitLab: project) whose pipeline ran, at that time.
+	Repository   string `json:"repository,omitempty"`
+	RepositoryID string `json:"repository_id,omitempty"`
+	// OwnerID is the id of the repository's owner (GitLab: namespace).
+	OwnerID string `json:"owner_id,omitempty"`
+	// SourceID is the id of the repository whose code ran, where that may be another one (GitLab: project_id of a fork).
+	SourceID string `json:"source_id,omitempty"`
+	// Event is GitHub's event_name or GitLab's pipeline_source; Ref the full ref; Commit the commit's hash.
+	Event  string `json:"event,omitempty"`
+	Ref    string `json:"ref,omitempty"`
+	Commit string `json:"commit,omitempty"`
+	// RunID and RunAttempt name the run (GitLab: the pipeline), Job the job in it.
+	RunID      string `json:"run_id,omitempty"`
+	RunAttempt string `json:"run_attempt,omitempty"`
+	Job        string `json:"job,omitempty"`
+	// WorkflowRef is the workflow file with the ref that it came from (GitLab: ci_config_ref_uri).
+	WorkflowRef string `json:"workflow_ref,omitempty"`
+	// Actor and ActorID are who set the run off.
+	Actor   string `json:"actor,omitempty"`
+	ActorID string `json:"actor_id,omitempty"`
 }
 
 // Grant is what a request may do: read an ordered list of scopes in one workspace and write at most one.

@@ -14,23 +14,45 @@ import (
 
 // setAside moves a file that is no whole entry into damaged/, and returns [cache.ErrDamaged] when its place is free.
 func (s *Store) setAside(f *found, why damageError) error {
-	aside := filepath.Join(s.damaged, s.now().UTC().Format("20060102T150405.000000Z")+"-"+rand.Text()[:8]+"-"+filepath.Base(f.path))
-	err := s.moveAway(f.path, aside, f.info)
+	aside, err := s.takeAway(f, string(why))
+	if err != nil {
+		return err
+	}
+	if aside != "" {
+		s.log.Error("a stored entry was damaged and is set aside", "path", f.path, "reason", string(why), "aside", aside)
+	}
+	return fmt.Errorf("%w: %s: %s", cache.ErrDamaged, f.path, string(why))
+}
+
+// setAsideOpen does it for whoever has an entry open and finds more wrong with it than a store can see. What it means, the caller says.
+func (s *Store) setAsideOpen(f *found, why string) error {
+	aside, err := s.takeAway(f, why)
+	if aside != "" {
+		s.log.Debug("an entry is set aside on request", "path", f.path, "reason", why, "aside", aside)
+	}
+	return err
+}
+
+// takeAway frees the place of a file and tells where the file is now, if it could be kept.
+func (s *Store) takeAway(f *found, why string) (aside string, err error) {
+	aside = filepath.Join(s.damaged, s.now().UTC().Format("20060102T150405.000000Z")+"-"+rand.Text()[:8]+"-"+filepath.Base(f.path))
+	err = s.moveAway(f.path, aside, f.info)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		// Another one did it, and has put a whole entry there, perhaps.
+		return "", nil
 	case err != nil:
 		// Better to lose the evidence than the use of the key.
 		if errRemove := os.Remove(f.path); errRemove != nil && !errors.Is(errRemove, fs.ErrNotExist) {
-			return trouble(fmt.Sprintf("set aside %s, which is damaged: %s", f.path, string(why)), err)
+			return "", trouble(fmt.Sprintf("set aside %s, which is damaged: %s", f.path, why), err)
 		}
 		s.log.Error("a stored entry was damaged and is removed, because it cannot be set aside",
-			"path", f.path, "reason", string(why), "error", err)
+			"path", f.path, "reason", why, "error", err)
+		return "", nil
 	default:
-		s.log.Error("a stored entry was damaged and is set aside", "path", f.path, "reason", string(why), "aside", aside)
 		s.pruneDamaged()
+		return aside, nil
 	}
-	return fmt.Errorf("%w: %s: %s", cache.ErrDamaged, f.path, string(why))
 }
 
 // moveAway renames the file that info describes. If another one is at path, it stays there: then the error is

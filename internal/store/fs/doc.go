@@ -3,6 +3,7 @@
 // # Layout
 //
 //	FORMAT                                     what this directory is, and the version of its layout
+//	MARK-NAME                                  notes about the store, such as by which key it is sealed
 //	entries/WORKSPACE/SCOPE/FF/HASH            one file for each entry
 //	tmp/HOST-PID-RANDOM/                       uploads under way, one directory for each server process
 //	damaged/                                   what was set aside, the newest few
@@ -26,7 +27,7 @@
 //
 // # What is synced, and why that is enough
 //
-// FORMAT is, once, when a directory is new. Of entries nothing is: there is no fsync, neither in an upload nor
+// FORMAT and notes are, once they are written. Of entries nothing is: there is no fsync, neither in an upload nor
 // behind it. Instead, the SHA-256 of a body is compared with its
 // record before this process serves it for the first time, unless this process wrote it itself; that the file
 // is still the same afterwards is seen from its inode, size and times. A process that starts knows no

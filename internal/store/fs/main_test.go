@@ -25,6 +25,7 @@ func TestContract(t *testing.T) {
 	storetest.Run(t,
 		func(t *testing.T) cache.Store { return open(t, t.TempDir()) },
 		storetest.SecondHandle(func(t *testing.T, first cache.Store) cache.Store { return open(t, first.(*Store).Dir()) }),
+		storetest.Abilities(),
 	)
 }
 

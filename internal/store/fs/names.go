@@ -14,9 +14,13 @@ const maxName = 140
 
 // path returns where the entry of key lies.
 func (s *Store) path(key cache.Key) string {
-	hash := string(key.Hash)
+	return filepath.Join(s.entries, fileName(string(key.Workspace)), fileName(string(key.Scope)), inScope(key.Hash))
+}
+
+// inScope returns where in the directory of a scope the entry of hash lies.
+func inScope(hash cache.Hash) string {
 	sum := sha256.Sum256([]byte(hash))
-	return filepath.Join(s.entries, fileName(string(key.Workspace)), fileName(string(key.Scope)), hex.EncodeToString(sum[:1]), fileName(hash))
+	return filepath.Join(hex.EncodeToString(sum[:1]), fileName(string(hash)))
 }
 
 // fileName turns a name from outside into a file name. It is injective, also when upper and lower case are

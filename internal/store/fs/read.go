@@ -21,7 +21,11 @@ func (s *Store) Open(ctx context.Context, key cache.Key) (*cache.Object, error) 
 	if err != nil {
 		return nil, err
 	}
-	return &cache.Object{Entry: f.entry, Body: &body{file: f.file, left: f.entry.Record.Size}}, nil
+	return &cache.Object{
+		Entry:    f.entry,
+		Body:     &body{file: f.file, left: f.entry.Record.Size},
+		SetAside: func(reason string) error { return s.setAsideOpen(f, reason) },
+	}, nil
 }
 
 // found is a file in an entry's place.

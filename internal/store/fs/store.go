@@ -142,6 +142,11 @@ func (s *Store) checkFormat() error {
 	if err != nil {
 		return trouble("read the store's format", err)
 	}
+	return judgeFormat(path, text)
+}
+
+// judgeFormat refuses a FORMAT that says something else than ours.
+func judgeFormat(path string, text []byte) error {
 	if string(text) != formatText {
 		return fmt.Errorf("%s says %q and not %q: the directory belongs to another version of bezoar or to something else; name another directory or update this server",
 			path, strings.TrimSpace(string(text[:min(len(text), 64)])), strings.TrimSpace(formatText))

@@ -8,17 +8,23 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"slices"
 	"sync"
 
 	"github.com/bezoar-cache/bezoar/internal/cache"
 )
 
-var _ cache.Store = (*Store)(nil)
+var (
+	_ cache.Store  = (*Store)(nil)
+	_ cache.Marker = (*Store)(nil)
+)
 
 // Store is a [cache.Store] in memory.
 type Store struct {
 	mu      sync.RWMutex
-	entries map[cache.Key]stored
+	entries map[cache.Key]*stored
+	aside   []cache.Entry
+	marks   map[string][]byte
 }
 
 // stored is an entry with its body, neither of which ever changes.
@@ -28,7 +34,9 @@ type stored struct {
 }
 
 // New returns an empty store.
-func New() *Store { return &Store{entries: make(map[cache.Key]stored)} }
+func New() *Store {
+	return &Store{entries: make(map[cache.Key]*stored), marks: make(map[string][]byte)}
+}
 
 // Open implements [cache.Store].
 func (s *Store) Open(ctx context.Context, key cache.Key) (*cache.Object, error) {
@@ -48,7 +56,57 @@ func (s *Store) Open(ctx context.Context, key cache.Key) (*cache.Object, error) 
 			*bytes.Reader
 			io.Closer
 		}{bytes.NewReader(e.body), io.NopCloser(nil)},
+		SetAside: func(string) error { s.setAside(key, e); return nil },
 	}, nil
+}
+
+// setAside takes away the entry that e is, and no newer one.
+func (s *Store) setAside(key cache.Key, e *stored) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.entries[key] == e {
+		delete(s.entries, key)
+		s.aside = append(s.aside, cache.Entry{Key: key, Record: e.record})
+	}
+}
+
+// Aside returns the entries that were set aside.
+func (s *Store) Aside() []cache.Entry {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return slices.Clone(s.aside)
+}
+
+// Mark implements [cache.Marker].
+func (s *Store) Mark(ctx context.Context, name string) ([]byte, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	value, ok := s.marks[name]
+	if !ok {
+		return nil, cache.ErrNotExist
+	}
+	return bytes.Clone(value), nil
+}
+
+// SetMark implements [cache.Marker].
+func (s *Store) SetMark(ctx context.Context, name string, old, value []byte) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if len(value) > cache.MaxMark {
+		return fmt.Errorf("the note %q has %d bytes, at most %d are allowed", name, len(value), cache.MaxMark)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now, there := s.marks[name]
+	if there != (old != nil) || !bytes.Equal(now, old) {
+		return cache.ErrExist
+	}
+	s.marks[name] = append([]byte{}, value...)
+	return nil
 }
 
 // Create implements [cache.Store].
@@ -139,7 +197,7 @@ func (d *draft) Commit(ctx context.Context, record cache.Record) error {
 	if _, ok := d.store.entries[d.key]; ok {
 		return cache.ErrExist
 	}
-	d.store.entries[d.key] = stored{record: record, body: body}
+	d.store.entries[d.key] = &stored{record: record, body: body}
 	return nil
 }
 

@@ -14,7 +14,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestContract(t *testing.T) {
-	storetest.Run(t, func(*testing.T) cache.Store { return mem.New() })
+	storetest.Run(t, func(*testing.T) cache.Store { return mem.New() }, storetest.Abilities())
 }
 
 func TestBodyIsWriterTo(t *testing.T) {

@@ -28,7 +28,7 @@ type store struct {
 }
 
 // New returns a store that is inner and records its operations in reg. Several stores may share a registry. Objects come
-// from inner as they are, so that the kernel can still move their bytes.
+// from inner as they are, so that the kernel can still move their bytes. Notes are not measured ([cache.Marker]).
 func New(inner cache.Store, reg prometheus.Registerer) cache.Store {
 	seconds := prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name:    Name,
@@ -42,7 +42,14 @@ func New(inner cache.Store, reg prometheus.Registerer) cache.Store {
 		}
 		seconds = registered.ExistingCollector.(*prometheus.HistogramVec)
 	}
-	return &store{inner: inner, seconds: seconds}
+	measured := &store{inner: inner, seconds: seconds}
+	if marker, ok := inner.(cache.Marker); ok {
+		return struct {
+			*store
+			cache.Marker
+		}{measured, marker}
+	}
+	return measured
 }
 
 func (s *store) observe(ctx context.Context, op string, took time.Duration, err error) {
@@ -101,8 +108,12 @@ func (s *store) List(ctx context.Context, workspace cache.Workspace) iter.Seq2[c
 		start := time.Now()
 		for entry, err := range s.inner.List(ctx, workspace) {
 			took += time.Since(start)
-			if worse(err, worst) {
-				worst = err
+			seen := err
+			if err != nil && entry.Key != (cache.Key{}) {
+				seen = cache.ErrDamaged // it is about that entry, not about the store's health
+			}
+			if worse(seen, worst) {
+				worst = seen
 			}
 			if !yield(entry, err) {
 				start = time.Now()

@@ -21,7 +21,14 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestContract(t *testing.T) {
-	storetest.Run(t, func(*testing.T) cache.Store { return metrics.New(mem.New(), prometheus.NewRegistry()) })
+	storetest.Run(t, func(*testing.T) cache.Store { return metrics.New(mem.New(), prometheus.NewRegistry()) }, storetest.Abilities())
+}
+
+// TestNoAbilityOfItsOwn: a store without notes has none behind metrics, either.
+func TestNoAbilityOfItsOwn(t *testing.T) {
+	if _, ok := metrics.New(struct{ cache.Store }{mem.New()}, prometheus.NewRegistry()).(cache.Marker); ok {
+		t.Error("it has notes that its inner store cannot keep")
+	}
 }
 
 // broken answers everything with one error.
@@ -100,6 +107,28 @@ func TestListBrokenOff(t *testing.T) {
 		break
 	}
 	if diff := cmp.Diff(map[string]uint64{"list ok": 1}, counts(t, reg)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// unfit lists an entry that may not be served.
+type unfit struct{ cache.Store }
+
+func (unfit) List(context.Context, cache.Workspace) iter.Seq2[cache.Entry, error] {
+	return func(yield func(cache.Entry, error) bool) {
+		yield(cache.Entry{Key: storetest.Key("1")}, errors.New("its seal is broken"))
+	}
+}
+
+// TestListOfUnfit: that an entry is not fit says nothing against the store.
+func TestListOfUnfit(t *testing.T) {
+	reg := prometheus.NewRegistry()
+	for entry, err := range metrics.New(unfit{}, reg).List(t.Context(), "") {
+		if entry.Key != storetest.Key("1") || err == nil {
+			t.Errorf("got %v, %v", entry, err)
+		}
+	}
+	if diff := cmp.Diff(map[string]uint64{"list damaged": 1}, counts(t, reg)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

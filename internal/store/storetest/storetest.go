@@ -36,11 +36,18 @@ func LargeBody(size int) Option {
 	return func(s *suite) { s.large = size }
 }
 
+// Abilities says that the store has what the contract leaves open: a place for what is set aside, and notes
+// ([cache.Marker]). Without it they are tested if they are there.
+func Abilities() Option {
+	return func(s *suite) { s.able = true }
+}
+
 // suite is one run of the contract.
 type suite struct {
 	open   func(*testing.T) cache.Store
 	second func(*testing.T, cache.Store) cache.Store
 	large  int
+	able   bool
 }
 
 // Run tests a kind of store. Each call of open returns a store that holds nothing yet, and that ends by t.Cleanup
@@ -75,6 +82,9 @@ func Run(t *testing.T, open func(t *testing.T) cache.Store, options ...Option) {
 		{"RaceOfDeleters", testRaceOfDeleters},
 		{"ManyKeys", testManyKeys},
 		{"SecondHandle", testSecondHandle},
+		{"SetAside", testSetAside},
+		{"Marks", testMarks},
+		{"RaceOfMarks", testRaceOfMarks},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(t, s) })
 	}
@@ -106,7 +116,14 @@ func Record(body []byte) cache.Record {
 		Members:  7,
 		Opaque:   true,
 		Created:  time.Date(2026, 2, 3, 4, 5, 6, 789_012_345, time.UTC),
-		Producer: cache.Producer{Kind: "token", TokenID: "tok_1", TokenName: "CI of \"web\" <ü>"},
+		Producer: cache.Producer{
+			Kind: "ci", TokenID: "tok_1", TokenName: "CI of \"web\" <ü>", Developer: "ann",
+			Provider: "github", Issuer: "https://token.example.com", Subject: "repo:acme/web:ref:refs/heads/main", Session: "ses_1",
+			Repository: "acme/web", RepositoryID: "456789", OwnerID: "123456", SourceID: "456790",
+			Event: "push", Ref: "refs/heads/main", Commit: "5b7f6a1e", RunID: "1658821493", RunAttempt: "2", Job: "build",
+			WorkflowRef: "acme/web/.github/workflows/ci.yml@refs/heads/main", Actor: "octo", ActorID: "583231",
+		},
+		Seal: "v1.0123456789ab.bWFj",
 	}
 }
 
