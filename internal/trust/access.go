@@ -40,13 +40,12 @@ func (a Access) rank() int {
 	return 0
 }
 
-// scopes returns what the bearer of token id reads, in order, and writes. An unknown access gives nothing.
-func (a Access) scopes(id string) (read []cache.Scope, write cache.Scope) {
+// scopes returns what a bearer reads, in order, and writes; own is the scope that is his alone. An unknown access gives nothing.
+func (a Access) scopes(own cache.Scope) (read []cache.Scope, write cache.Scope) {
 	switch a {
 	case Read:
 		return []cache.Scope{cache.Trusted}, ""
 	case Isolated:
-		own := cache.Scope("token/" + id)
 		return []cache.Scope{cache.Trusted, own}, own
 	case Trusted:
 		return []cache.Scope{cache.Trusted}, cache.Trusted

@@ -7,49 +7,67 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/bezoar-cache/bezoar/internal/cache"
+	"github.com/bezoar-cache/bezoar/internal/keyring"
+	"github.com/bezoar-cache/bezoar/internal/trust/policy"
 )
-
-// MaxAuthorization bounds an Authorization header, in bytes. What is longer is malformed and not looked at.
-const MaxAuthorization = 8 << 10
 
 // The kinds of a [cache.Producer] that this package knows.
 const (
 	ProducerAnonymous = "anonymous"
 	ProducerToken     = "token"
+	ProducerCI        = "ci"
 )
 
 // Options are what an [Authenticator] is made of.
 type Options struct {
-	// Source gives the recorded tokens. Nil: there are none but the fixed ones.
+	// Source gives the recorded tokens and revocations. Nil: there are no tokens but the fixed ones, and no revocations.
 	Source Source
 	// Fixed are the tokens of the configuration. They last as long as the process.
 	Fixed []Token
-	// Workspaces are known besides the default one and those that tokens are for.
+	// Workspaces are known besides the default one and those that tokens and the policy are for.
 	Workspaces []cache.Workspace
+	// Policy judges identities of CIs. Nil: there are none, until [Authenticator.SetPolicy].
+	Policy *policy.Policy
+	// Identities verifies their tokens, for the issuers and the audience of the policy. Nil: none is taken.
+	Identities Verifier
+	// Keys sign and verify sessions. The servers that take each other's sessions have the same ones.
+	Keys keyring.Keys
+	// Uses remembers which identity tokens were exchanged. Nil: exchanges are refused.
+	Uses Uses
 	// Now is the clock that expiries are judged by.
 	Now func() time.Time
 	// Logger hears of changes of state. It never gets to see what was presented.
 	Logger *slog.Logger
 }
 
-// Authenticator judges static tokens. It is safe for concurrent use.
+// Authenticator judges static tokens, sessions, and identity tokens of CIs. It is safe for concurrent use.
 //
-// Without any token it is open: anyone reads and writes the default workspace. From the first token on, be it revoked or expired, it is
-// closed for good.
+// Without any token and policy it is open: anyone reads and writes the default workspace. From the first token on, be it revoked or expired,
+// or the first policy, it is closed for good.
 //
-// Requests are judged by a copy of the tokens in memory. [Authenticator.Run] keeps it up to date, so that the ledger is never on
-// the way of a request: while it is slow or down, what was last known stays in force.
+// Requests are judged by a copy of tokens and revocations in memory. [Authenticator.Run] keeps it up to date, so that the ledger is never on
+// the way of a request: while it is slow or down, what was last known stays in force. An exchange alone asks it.
 type Authenticator struct {
 	fixed      []Token
 	workspaces []cache.Workspace
+	verifier   Verifier
+	keys       keyring.Keys
+	uses       Uses
+	others     chan struct{} // holds one for each exchange that asks uses, but for trusted identities
 	now        func() time.Time
-	current    atomic.Pointer[snapshot]
+	log        *slog.Logger
 	refresher  refresher
+
+	changing sync.Mutex // held while current is replaced by what is made of it
+	current  atomic.Pointer[snapshot]
+
+	sessions   *memo[*heldSession]
+	identities *memo[*heldIdentity]
 }
 
 // NewAuthenticator reads the tokens once. It fails if that fails: a server that does not know its tokens must not start, since it
@@ -58,65 +76,48 @@ func NewAuthenticator(ctx context.Context, opts Options) (*Authenticator, error)
 	a := &Authenticator{
 		fixed:      slices.Clone(opts.Fixed),
 		workspaces: slices.Clone(opts.Workspaces),
+		verifier:   opts.Identities,
+		keys:       slices.Clone(opts.Keys),
+		uses:       opts.Uses,
+		others:     make(chan struct{}, othersAtOnce),
 		now:        opts.Now,
+		log:        opts.Logger,
 		refresher:  newRefresher(opts.Source, opts.Logger),
+		sessions:   newMemo[*heldSession](),
+		identities: newMemo[*heldIdentity](),
 	}
 	recorded, err := a.refresher.load(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("read the tokens: %w", err)
 	}
-	if err := checkFixed(a.fixed, recorded); err != nil {
+	if err := checkFixed(a.fixed, recorded.tokens); err != nil {
 		return nil, err
 	}
-	a.current.Store(newSnapshot(a.fixed, recorded, a.workspaces, false))
+	a.current.Store(newSnapshot(a.fixed, recorded, a.workspaces).under(rulesOf(opts.Policy), nil))
 	return a, nil
 }
 
-// Grant judges a request by its Authorization header, empty if it has none, and by the workspace that its path names, empty if it
-// names none. A header that is sent to an open server is ignored.
-//
-// Its errors are [*DeniedError]. It waits for nothing but, for a well-formed token that is not known, up to [UnknownWait] for the next look at
-// the source, so that a token that was made a moment ago works at once.
-func (a *Authenticator) Grant(ctx context.Context, authorization string, workspace cache.Workspace) (cache.Grant, error) {
-	if s := a.current.Load(); !s.closed {
-		return anonymous(workspace)
-	}
-	hash, err := parseAuthorization(authorization)
-	if err != nil {
-		return cache.Grant{}, err
-	}
-	t := a.current.Load().find(hash)
-	if t == nil {
-		a.refresher.wait(ctx)
-		t = a.current.Load().find(hash)
-	}
-	if t == nil {
-		return cache.Grant{}, unknown()
-	}
-	if err := judge(t, workspace, a.now()); err != nil {
-		return cache.Grant{}, err
-	}
-	return t.Grant(), nil
+// SetPolicy puts another policy into force, whole and at once: the next look at any credential is by it, running sessions and uploads included.
+// The verifier is to know the policy's issuers and audience before. Nil takes all rights from identities of CIs and leaves the server closed.
+func (a *Authenticator) SetPolicy(p *policy.Policy) { a.setRules(rulesOf(p)) }
+
+func (a *Authenticator) setRules(r rules) {
+	a.install(func(old *snapshot) *snapshot { return old.under(r, old) })
 }
 
-// Valid says whether a grant that [Authenticator.Grant] gave would still be given: not revoked or expired meanwhile, and no longer open
-// if it was anonymous. An upload asks right before it is committed. Its errors are [*DeniedError].
-func (a *Authenticator) Valid(grant cache.Grant) error {
-	s := a.current.Load()
-	if grant.Producer.Kind == ProducerAnonymous {
-		if s.closed {
-			return noCredential()
-		}
-		return nil
+// install replaces the snapshot by one that is made of it.
+func (a *Authenticator) install(next func(old *snapshot) *snapshot) {
+	a.changing.Lock()
+	defer a.changing.Unlock()
+	old := a.current.Load()
+	s := next(old)
+	a.current.Store(s)
+	if s.closed && !old.closed {
+		a.log.Info("the first token or policy exists: from now on requests need a credential")
 	}
-	t := s.byID[grant.Producer.TokenID]
-	if t == nil {
-		return unknown()
-	}
-	return judge(t, grant.Workspace, a.now())
 }
 
-// Open says whether anyone may read and write, because there never was a token. An open server must not be reachable by
+// Open says whether anyone may read and write, because there never was a token or a policy. An open server must not be reachable by
 // others.
 func (a *Authenticator) Open() bool { return !a.current.Load().closed }
 
@@ -129,42 +130,8 @@ func (a *Authenticator) Known(name cache.Workspace) bool {
 	return ok
 }
 
-// Degraded tells why the tokens cannot be refreshed at present, and nil while they can.
+// Degraded tells why tokens and revocations cannot be refreshed at present, and nil while they can.
 func (a *Authenticator) Degraded() error { return a.refresher.degraded() }
 
 // ErrRunning says that Run was called while it runs.
 var ErrRunning = errors.New("the authenticator is running already")
-
-// anonymous is the grant of an open server.
-func anonymous(workspace cache.Workspace) (cache.Grant, error) {
-	if workspace != "" && workspace != cache.DefaultWorkspace {
-		return cache.Grant{}, &DeniedError{Err: ErrOtherWorkspace, Reason: fmt.Sprintf(
-			"without a token there is only the workspace %s, not %s, which the address names", cache.DefaultWorkspace, workspace)}
-	}
-	return cache.Grant{
-		Workspace: cache.DefaultWorkspace,
-		Read:      []cache.Scope{cache.Trusted},
-		Write:     cache.Trusted,
-		Producer:  cache.Producer{Kind: ProducerAnonymous},
-	}, nil
-}
-
-// parseAuthorization finds the token in an Authorization header (RFC 9110, section 11.6.2; RFC 6750, section 2.1). The scheme's case does
-// not matter, nor do blanks around the token.
-func parseAuthorization(header string) (TokenHash, error) {
-	if len(header) > MaxAuthorization {
-		return TokenHash{}, malformed(fmt.Sprintf("the Authorization header is longer than %d bytes", MaxAuthorization))
-	}
-	const blanks = " \t"
-	scheme, credential := strings.Trim(header, blanks), ""
-	if i := strings.IndexAny(scheme, blanks); i >= 0 {
-		scheme, credential = scheme[:i], strings.TrimLeft(scheme[i:], blanks)
-	}
-	switch {
-	case scheme == "", credential == "" && strings.EqualFold(scheme, "Bearer"):
-		return TokenHash{}, noCredential()
-	case !strings.EqualFold(scheme, "Bearer"):
-		return TokenHash{}, malformed("the Authorization header must be the word Bearer, a blank and a token")
-	}
-	return ParseToken(credential)
-}

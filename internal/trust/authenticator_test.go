@@ -169,12 +169,12 @@ func TestOpen(t *testing.T) {
 	wantDenial(t, err, ErrOtherWorkspace)
 
 	// An upload that began while the server was open does not end after it was closed.
-	if err := a.Valid(want); err != nil {
+	if err := a.Valid(t.Context(), "", "", want); err != nil {
 		t.Fatal(err)
 	}
 	source.create(m.Token)
 	a.look(t.Context())
-	wantDenial(t, a.Valid(want), ErrNoCredential)
+	wantDenial(t, a.Valid(t.Context(), "", "", want), ErrNoCredential)
 	_, err = a.Grant(t.Context(), "", "")
 	wantDenial(t, err, ErrNoCredential)
 	if a.Open() {
@@ -208,7 +208,7 @@ func TestNothingReopens(t *testing.T) {
 		if a.Open() {
 			t.Fatal("reopened")
 		}
-		wantDenial(t, a.Valid(grant), ErrUnknown)
+		wantDenial(t, a.Valid(t.Context(), m.bearer(), "", grant), ErrUnknown)
 	})
 }
 
@@ -226,20 +226,20 @@ func TestValid(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := a.Valid(grant); err != nil {
+		if err := a.Valid(t.Context(), m.bearer(), "", grant); err != nil {
 			t.Fatal(err)
 		}
 		grants = append(grants, grant)
 	}
 	source.revoke(first.ID, now)
 	a.look(t.Context())
-	wantDenial(t, a.Valid(grants[0]), ErrRevoked, first.text)
-	if err := a.Valid(grants[1]); err != nil {
+	wantDenial(t, a.Valid(t.Context(), first.bearer(), "", grants[0]), ErrRevoked, first.text)
+	if err := a.Valid(t.Context(), second.bearer(), "", grants[1]); err != nil {
 		t.Fatal("another token's revocation:", err)
 	}
 	now = second.Expires
-	wantDenial(t, a.Valid(grants[1]), ErrExpired, second.text)
-	wantDenial(t, a.Valid(cache.Grant{}), ErrUnknown)
+	wantDenial(t, a.Valid(t.Context(), second.bearer(), "", grants[1]), ErrExpired, second.text)
+	wantDenial(t, a.Valid(t.Context(), newMade("x", "web", Trusted).bearer(), "", cache.Grant{}), ErrUnknown)
 }
 
 func TestFixedTokens(t *testing.T) {

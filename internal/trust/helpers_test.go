@@ -34,13 +34,14 @@ func newMade(name string, workspace cache.Workspace, access Access) made {
 
 // fakeSource is a source in memory that can fail, hang and count.
 type fakeSource struct {
-	mu       sync.Mutex
-	tokens   []Token
-	version  int64
-	err      error
-	hang     bool
-	versions int // calls of Version
-	reads    int // calls of Tokens
+	mu          sync.Mutex
+	tokens      []Token
+	revocations []Revocation
+	version     int64
+	err         error
+	hang        bool
+	versions    int // calls of Version
+	reads       int // calls of Tokens
 }
 
 func (s *fakeSource) Version(ctx context.Context) (int64, error) {
@@ -61,6 +62,12 @@ func (s *fakeSource) Tokens(context.Context) ([]Token, error) {
 	defer s.mu.Unlock()
 	s.reads++
 	return append([]Token(nil), s.tokens...), s.err
+}
+
+func (s *fakeSource) Revocations(context.Context) ([]Revocation, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]Revocation(nil), s.revocations...), s.err
 }
 
 func (s *fakeSource) change(f func(s *fakeSource)) {

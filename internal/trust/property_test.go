@@ -84,7 +84,7 @@ func TestNoSequenceLetsAnyoneIn(t *testing.T) {
 					if err == nil && (grant.Workspace != m.Workspace || m.Access != Trusted && grant.Write == cache.Trusted) {
 						rt.Fatalf("token %d of %s with access %s got %+v", i, m.Workspace, m.Access, grant)
 					}
-					if valid := a.Valid(m.Grant()); !errors.Is(valid, want) {
+					if valid := a.Valid(t.Context(), m.bearer(), "", m.Grant()); !errors.Is(valid, want) {
 						rt.Fatalf("token %d at the commit: %v, want %v", i, valid, want)
 					}
 				}

@@ -9,13 +9,15 @@ import (
 	"time"
 )
 
-// Source is where tokens are recorded. Its methods end when their context does.
+// Source is where tokens and revocations are recorded. Its methods end when their context does.
 type Source interface {
-	// Version returns a number that is another one whenever Tokens would return other tokens. It is asked several times a
-	// second and must be cheap.
+	// Version returns a number that is another one whenever Tokens or Revocations would return something else. It is asked several times
+	// a second and must be cheap.
 	Version(ctx context.Context) (int64, error)
 	// Tokens returns all tokens that ever were, revoked and expired ones included.
 	Tokens(ctx context.Context) ([]Token, error)
+	// Revocations returns all revocations that ever were, lifted ones included.
+	Revocations(ctx context.Context) ([]Revocation, error)
 }
 
 // The pace of refreshing. A revocation is in force at the latest after one interval and the reading, well within a second.
@@ -47,7 +49,7 @@ func newRefresher(source Source, log *slog.Logger) refresher {
 	return refresher{source: source, log: log, nudge: make(chan struct{}, 1), next: make(chan struct{})}
 }
 
-// Run keeps the tokens up to date until ctx ends, and returns nil then. While the source fails, the last known tokens stay in force; one
+// Run keeps tokens and revocations up to date until ctx ends, and returns nil then. While the source fails, the last known ones stay in force; one
 // line in the log says so when it begins, and one when it is over.
 func (a *Authenticator) Run(ctx context.Context) error {
 	r := &a.refresher
@@ -106,31 +108,36 @@ func (a *Authenticator) refresh(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	old := a.current.Load()
-	s := newSnapshot(a.fixed, recorded, a.workspaces, old.closed)
-	a.current.Store(s)
-	if s.closed && !old.closed {
-		r.log.Info("the first token exists: from now on requests need one")
-	}
-	r.log.Debug("tokens refreshed", "tokens", len(s.byHash))
+	a.install(func(old *snapshot) *snapshot {
+		return newSnapshot(a.fixed, recorded, a.workspaces).under(old.rules, old)
+	})
+	r.log.Debug("tokens and revocations refreshed", "tokens", len(recorded.tokens), "revocations", len(recorded.revocations))
 	return nil
 }
 
-// load reads all tokens. The version is read before them: what changes in between is seen as a change the next time.
-func (r *refresher) load(ctx context.Context) ([]Token, error) {
+// records are what a source holds.
+type records struct {
+	tokens      []Token
+	revocations []Revocation
+}
+
+// load reads all. The version is read before it: what changes in between is seen as a change the next time.
+func (r *refresher) load(ctx context.Context) (all records, err error) {
 	if r.source == nil {
-		return nil, nil
+		return all, nil
 	}
 	version, err := r.source.Version(ctx)
 	if err != nil {
-		return nil, err
+		return all, err
 	}
-	tokens, err := r.source.Tokens(ctx)
-	if err != nil {
-		return nil, err
+	if all.tokens, err = r.source.Tokens(ctx); err != nil {
+		return all, err
+	}
+	if all.revocations, err = r.source.Revocations(ctx); err != nil {
+		return all, err
 	}
 	r.version = version
-	return tokens, nil
+	return all, nil
 }
 
 // wait returns once a look at the source that began after the call is over, or after [UnknownWait]. Any number of waiters
@@ -159,15 +166,15 @@ func (r *refresher) wait(ctx context.Context) {
 func (r *refresher) report(err error) {
 	switch was := r.trouble.Load(); {
 	case err != nil && was == nil:
-		r.log.Warn("the tokens cannot be refreshed: the last known ones stay in force, later revocations do not yet hold", "error", err)
+		r.log.Warn("the tokens and revocations cannot be refreshed: the last known ones stay in force, later ones do not yet hold", "error", err)
 	case err == nil && was != nil:
-		r.log.Info("the tokens are refreshed again")
+		r.log.Info("the tokens and revocations are refreshed again")
 	}
 	if err == nil {
 		r.trouble.Store(nil)
 		return
 	}
-	err = fmt.Errorf("the tokens cannot be refreshed, the last known ones stay in force: %w", err)
+	err = fmt.Errorf("the tokens and revocations cannot be refreshed, the last known ones stay in force: %w", err)
 	r.trouble.Store(&err)
 }
 

@@ -45,7 +45,7 @@ func TestRevocationHoldsWithinASecond(t *testing.T) {
 			pass(time.Second)
 			_, err = a.Grant(t.Context(), m.bearer(), "")
 			wantDenial(t, err, ErrRevoked)
-			wantDenial(t, a.Valid(grant), ErrRevoked)
+			wantDenial(t, a.Valid(t.Context(), m.bearer(), "", grant), ErrRevoked)
 
 			m = newMade("ci", "web", Trusted)
 			source.create(m.Token)
@@ -252,7 +252,7 @@ func TestFirstTokenClosesTheDoors(t *testing.T) {
 		if a.Open() || !a.Known("web") {
 			t.Fatal("not noticed")
 		}
-		if n := strings.Count(log.String(), "the first token exists"); n != 1 {
+		if n := strings.Count(log.String(), "the first token or policy exists"); n != 1 {
 			t.Fatalf("logged %d times", n)
 		}
 		wantNoSecret(t, log.String(), m.text, m.Hash.String())
@@ -310,12 +310,12 @@ func TestConcurrentUse(t *testing.T) {
 						t.Error(err)
 						return
 					}
-					if err := a.Valid(grant); err != nil || grant.Workspace != cache.Workspace("web") || len(a.Workspaces()) == 0 {
+					if err := a.Valid(t.Context(), m.bearer(), "", grant); err != nil || grant.Workspace != cache.Workspace("web") || len(a.Workspaces()) == 0 {
 						t.Error(err, grant)
 					}
 					source.revoke(m.ID, time.Now())
 					pass(refreshInterval * 2)
-					if err := a.Valid(grant); !errors.Is(err, ErrRevoked) {
+					if err := a.Valid(t.Context(), m.bearer(), "", grant); !errors.Is(err, ErrRevoked) {
 						t.Error(err)
 					}
 				}

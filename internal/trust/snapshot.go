@@ -12,37 +12,77 @@ import (
 
 // snapshot is all that a request is judged by. It never changes once it is in force, so that requests share it without a lock.
 type snapshot struct {
-	// closed says that there is or was a token. There is no way back: revoking the last one must not throw the doors open.
-	closed     bool
-	byHash     map[TokenHash]*Token
-	byID       map[string]*Token
-	workspaces []cache.Workspace
+	// closed says that there is or was a token or a policy. There is no way back: revoking the last token, or removing the policy, must not
+	// throw the doors open.
+	closed      bool
+	byHash      map[TokenHash]*Token
+	revocations revocationIndex
+	rules       rules             // nil: there is no policy
+	own         []cache.Workspace // known without the policy
+	workspaces  []cache.Workspace // known, sorted
 }
 
 // newSnapshot joins the fixed tokens with the recorded ones.
-func newSnapshot(fixed, recorded []Token, workspaces []cache.Workspace, closed bool) *snapshot {
+func newSnapshot(fixed []Token, recorded records, workspaces []cache.Workspace) *snapshot {
 	s := &snapshot{
-		closed: closed || len(fixed)+len(recorded) > 0,
-		byHash: make(map[TokenHash]*Token, len(fixed)+len(recorded)),
-		byID:   make(map[string]*Token, len(fixed)+len(recorded)),
+		closed:      len(fixed)+len(recorded.tokens) > 0,
+		byHash:      make(map[TokenHash]*Token, len(fixed)+len(recorded.tokens)),
+		revocations: newRevocationIndex(recorded.revocations),
 	}
-	s.workspaces = append(slices.Clone(workspaces), cache.DefaultWorkspace)
-	for _, tokens := range [][]Token{fixed, recorded} {
+	s.own = append(slices.Clone(workspaces), cache.DefaultWorkspace)
+	for _, tokens := range [][]Token{fixed, recorded.tokens} {
 		for _, t := range tokens {
 			if other := s.byHash[t.Hash]; other != nil {
 				t = narrower(*other, t)
 			}
-			s.byHash[t.Hash], s.byID[t.ID] = &t, &t
-			s.workspaces = append(s.workspaces, t.Workspace)
+			s.byHash[t.Hash] = &t
+			s.own = append(s.own, t.Workspace)
 		}
 	}
-	slices.Sort(s.workspaces)
-	s.workspaces = slices.Compact(s.workspaces)
+	s.workspaces = union(s.own)
 	return s
 }
 
+// under is the snapshot with other rules. It is closed if old was; old may be nil.
+func (s *snapshot) under(r rules, old *snapshot) *snapshot {
+	next := *s
+	next.rules = r
+	next.closed = s.closed || r != nil || old != nil && old.closed
+	next.workspaces = union(s.own)
+	if r != nil {
+		next.workspaces = union(append(next.workspaces, r.Workspaces()...))
+	}
+	return &next
+}
+
+// union sorts names and leaves each there once, without changing the slice that it is given.
+func union(names []cache.Workspace) []cache.Workspace {
+	names = slices.Clone(names)
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// grantOf is what the bearer of an active token may do. The policy may say that developers do less.
+func (s *snapshot) grantOf(t *Token) cache.Grant {
+	g := t.Grant()
+	if t.Developer == "" || s.rules == nil {
+		return g
+	}
+	settings, ok := s.rules.Settings(t.Workspace)
+	if !ok {
+		return g
+	}
+	g.Read = slices.DeleteFunc(g.Read, func(scope cache.Scope) bool {
+		return scope == cache.Trusted && !settings.DevelopersRead || scope != cache.Trusted && !settings.DevelopersWrite
+	})
+	if !settings.DevelopersWrite {
+		g.Write = ""
+	}
+	return g
+}
+
 // narrower joins two statements on one token: a fixed one and a recorded one. It may do what both allow, so that a revocation
-// holds although the configuration still lists the token. Their workspaces are the same; see [NewAuthenticator].
+// holds although the configuration still lists the token. Their workspaces and developers are the same; see [NewAuthenticator].
 func narrower(fixed, recorded Token) Token {
 	if fixed.Access.rank() < recorded.Access.rank() {
 		recorded.Access = fixed.Access
@@ -90,9 +130,14 @@ func checkFixed(fixed, recorded []Token) error {
 		}
 		seen[t.Hash] = true
 		for j := range recorded {
-			if r := &recorded[j]; r.Hash == t.Hash && r.Workspace != t.Workspace {
+			switch r := &recorded[j]; {
+			case r.Hash != t.Hash:
+			case r.Workspace != t.Workspace:
 				return fmt.Errorf("token %s is for workspace %s in the configuration and for %s in the ledger: correct the configuration",
 					t.ID, t.Workspace, r.Workspace)
+			case r.Developer != t.Developer:
+				return fmt.Errorf("token %s is of developer %q in the configuration and of %q in the ledger: correct the configuration",
+					t.ID, t.Developer, r.Developer)
 			}
 		}
 	}
