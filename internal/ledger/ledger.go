@@ -20,9 +20,9 @@ import (
 // appended, while it is open.
 const FileName = "ledger.db"
 
-// markName is the name of an empty file beside the database that says that there were tokens. A server whose ledger got lost would
-// otherwise start with a new one, and open.
-const markName = "had-tokens"
+// markName is the name of an empty file beside the database that says that there were tokens or a policy. A server whose ledger got
+// lost, or that is started without its policy, would otherwise be open.
+const markName = "had-credentials"
 
 // DefaultTimeout bounds each call whose context has no deadline of its own.
 const DefaultTimeout = 10 * time.Second
@@ -37,8 +37,10 @@ var (
 	ErrDamaged = errors.New("the ledger is damaged")
 	// ErrLocked is for a ledger that another process kept locked for too long.
 	ErrLocked = errors.New("the ledger is locked")
-	// ErrLost is for a ledger that is gone although it held tokens.
+	// ErrLost is for a ledger that is gone although its server asked for credentials.
 	ErrLost = errors.New("the ledger is lost")
+	// ErrWasClosed says that there were tokens or a policy once.
+	ErrWasClosed = errors.New("this server had tokens or a policy, and now has none")
 	// ErrReplaced is for a ledger whose file was removed or replaced while it was open.
 	ErrReplaced = errors.New("the ledger was replaced while it was open")
 )
@@ -48,6 +50,7 @@ type Ledger struct {
 	db   *sql.DB
 	path string
 	file fs.FileInfo // of the opened file, to notice when another one takes its name
+	now  func() time.Time
 }
 
 // Open opens the ledger in the data directory dir. What is missing is made, directory included, readable to its owner alone, and an
@@ -82,7 +85,7 @@ func open(ctx context.Context, path string) (*Ledger, error) {
 	}
 	// A few readers at a time; there is only ever one writer.
 	db.SetMaxOpenConns(4)
-	l := &Ledger{db: db, path: path, file: info}
+	l := &Ledger{db: db, path: path, file: info, now: time.Now}
 	if err := l.prepare(ctx); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
@@ -98,7 +101,7 @@ func create(ctx context.Context, dir string) error {
 	}
 	mark := filepath.Join(dir, markName)
 	if _, err := os.Lstat(mark); err == nil {
-		return fmt.Errorf("%w: %s is not there, but %s says that it held tokens. Restore it from a backup; or remove %s to begin without tokens, with a server that is open to its own machine",
+		return fmt.Errorf("%w: %s is not there, but %s says that its server asked for credentials. Restore it from a backup; or remove %s to begin without tokens, with a server that is open to its own machine",
 			ErrLost, path, mark, mark)
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -139,14 +142,30 @@ func syncDir(dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// leaveMark makes the mark that there are tokens. It stays for good.
-func (l *Ledger) leaveMark() error {
-	mark, err := os.OpenFile(filepath.Join(filepath.Dir(l.path), markName), os.O_WRONLY|os.O_CREATE, 0o600)
+// MarkClosed notes that the server of this data directory asks for credentials. The mark stays for good.
+func (l *Ledger) MarkClosed() error {
+	mark, err := os.OpenFile(l.markPath(), os.O_WRONLY|os.O_CREATE, 0o600)
 	if err != nil {
-		return fmt.Errorf("mark the data directory as one with tokens: %w", unusable(err))
+		return fmt.Errorf("mark the data directory as one whose server asks for credentials: %w", unusable(err))
 	}
 	return mark.Close()
 }
+
+// WasClosed is nil if the server of this data directory never asked for credentials, and else an error that wraps [ErrWasClosed]. A server that
+// would be open asks before it is.
+func (l *Ledger) WasClosed() error {
+	switch _, err := os.Lstat(l.markPath()); {
+	case err == nil:
+		return fmt.Errorf("%w (%s says so). Without them it would be open to everybody on its machine: name the policy again, or create a token; "+
+			"or, if that is what you want, remove %[2]s", ErrWasClosed, l.markPath())
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	default:
+		return unusable(err)
+	}
+}
+
+func (l *Ledger) markPath() string { return filepath.Join(filepath.Dir(l.path), markName) }
 
 // dsn names the database to the driver. Its parameters hold for each connection.
 func dsn(path string) string {

@@ -23,11 +23,13 @@ import (
 const openerVar = "LEDGER_TEST_OPEN"
 
 func TestMain(m *testing.M) {
-	if os.Getenv(openerVar) != "" {
-		if err := openerProcess(); err != nil {
-			panic(err)
+	for variable, process := range map[string]func() error{openerVar: openerProcess, userVar: userProcess} {
+		if os.Getenv(variable) != "" {
+			if err := process(); err != nil {
+				panic(err)
+			}
+			return
 		}
-		return
 	}
 	goleak.VerifyTestMain(m)
 }
@@ -362,7 +364,10 @@ func TestCancelled(t *testing.T) {
 	_, err1 := l.Tokens(ctx)
 	_, err2 := l.Version(ctx)
 	_, err3 := l.RevokeToken(ctx, "x", "", time.Now())
-	for _, err := range []error{err1, err2, err3, l.CreateToken(ctx, newToken("ci", "web"))} {
+	_, err4 := l.Revocations(ctx)
+	_, err5 := l.CreateRevocation(ctx, newRevocation(t, trust.RevokeRun, "17", "", created))
+	_, err6 := l.LiftRevocation(ctx, "x", created)
+	for _, err := range []error{err1, err2, err3, err4, err5, err6, l.UseOnce(ctx, "x", created), l.CreateToken(ctx, newToken("ci", "web"))} {
 		if !errors.Is(err, context.Canceled) {
 			t.Errorf("got %v", err)
 		}
@@ -416,10 +421,10 @@ func TestALostLedgerIsNoNewOne(t *testing.T) {
 	l.Close()
 	remove()
 	_, err := Open(t.Context(), dir)
-	if !errors.Is(err, ErrLost) || !strings.Contains(err.Error(), filepath.Join(dir, "had-tokens")) {
+	if !errors.Is(err, ErrLost) || !strings.Contains(err.Error(), filepath.Join(dir, "had-credentials")) {
 		t.Fatalf("got %v", err)
 	}
-	if err := os.Remove(filepath.Join(dir, "had-tokens")); err != nil {
+	if err := os.Remove(filepath.Join(dir, "had-credentials")); err != nil {
 		t.Fatal(err)
 	}
 	openTest(t, dir).Close()

@@ -32,15 +32,15 @@ func (l *Ledger) CreateToken(ctx context.Context, t trust.Token) error {
 	if err := t.Validate(); err != nil {
 		return err
 	}
-	if err := l.leaveMark(); err != nil {
+	if err := l.MarkClosed(); err != nil {
 		return err
 	}
 	ctx, cancel := bound(ctx)
 	defer cancel()
 	err := l.transact(ctx, func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, `
-			INSERT INTO tokens (id, hash, name, workspace, access, created, expires, revoked) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
-			t.ID, t.Hash[:], t.Name, string(t.Workspace), string(t.Access), millis(t.Created), millis(t.Expires), millis(t.Revoked))
+			INSERT INTO tokens (id, hash, name, workspace, access, developer, created, expires, revoked) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+			t.ID, t.Hash[:], t.Name, string(t.Workspace), string(t.Access), t.Developer, millis(t.Created), millis(t.Expires), millis(t.Revoked))
 		return err
 	})
 	if isDuplicate(err) {
@@ -57,20 +57,28 @@ func (l *Ledger) Tokens(ctx context.Context) ([]trust.Token, error) {
 	return tokens, l.explain(ctx, err)
 }
 
-// Version implements [trust.Source]: it counts the changes of tokens. [ErrReplaced] if the file is no longer the one that was opened: what
+// Version implements [trust.Source]: it counts the changes of tokens and revocations. [ErrReplaced] if the file is no longer the one that was opened: what
 // another process writes then would never be seen.
 func (l *Ledger) Version(ctx context.Context) (int64, error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()
-	switch info, err := os.Stat(l.path); {
-	case err != nil:
-		return 0, fmt.Errorf("%w: restart the server: %w", ErrReplaced, err)
-	case !os.SameFile(info, l.file):
-		return 0, fmt.Errorf("%w: %s is another file now: restart the server", ErrReplaced, l.path)
+	if err := l.inPlace(); err != nil {
+		return 0, err
 	}
 	var version int64
-	err := l.db.QueryRowContext(ctx, `SELECT value FROM revisions WHERE name = 'tokens'`).Scan(&version)
+	err := l.db.QueryRowContext(ctx, `SELECT sum(value) FROM revisions WHERE name IN ('tokens', 'revocations')`).Scan(&version)
 	return version, l.explain(ctx, err)
+}
+
+// inPlace is [ErrReplaced] if the file is no longer the one that was opened: what is written to it then, nobody else sees.
+func (l *Ledger) inPlace() error {
+	switch info, err := os.Stat(l.path); {
+	case err != nil:
+		return fmt.Errorf("%w: restart the server: %w", ErrReplaced, err)
+	case !os.SameFile(info, l.file):
+		return fmt.Errorf("%w: %s is another file now: restart the server", ErrReplaced, l.path)
+	}
+	return nil
 }
 
 // RevokeToken revokes the token with that id, or else the one with that name, in the named workspace or, if that is empty, in any. It
@@ -136,7 +144,7 @@ type rowsQuerier interface {
 }
 
 func queryTokens(ctx context.Context, q rowsQuerier, where string, args ...any) (tokens []trust.Token, err error) {
-	rows, err := q.QueryContext(ctx, `SELECT id, hash, name, workspace, access, created, expires, revoked FROM tokens `+where, args...)
+	rows, err := q.QueryContext(ctx, `SELECT id, hash, name, workspace, access, developer, created, expires, revoked FROM tokens `+where, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -147,7 +155,7 @@ func queryTokens(ctx context.Context, q rowsQuerier, where string, args ...any) 
 			hash                      []byte
 			created, expires, revoked sql.NullInt64
 		)
-		if err := rows.Scan(&t.ID, &hash, &t.Name, &t.Workspace, &t.Access, &created, &expires, &revoked); err != nil {
+		if err := rows.Scan(&t.ID, &hash, &t.Name, &t.Workspace, &t.Access, &t.Developer, &created, &expires, &revoked); err != nil {
 			return nil, err
 		}
 		copy(t.Hash[:], hash)

@@ -232,7 +232,7 @@ func TestAuthenticatorFollowsAnotherHandle(t *testing.T) {
 	if _, err := command.RevokeToken(t.Context(), "ci", "", time.Now()); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, func() bool { return errors.Is(auth.Valid(grant), trust.ErrRevoked) })
+	eventually(t, func() bool { return errors.Is(auth.Valid(t.Context(), "Bearer "+text, "web", grant), trust.ErrRevoked) })
 	if _, err := auth.Grant(t.Context(), "Bearer "+text, "web"); !errors.Is(err, trust.ErrRevoked) {
 		t.Fatalf("got %v", err)
 	}
