@@ -8,13 +8,17 @@ import (
 	"net/http"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/bezoar-cache/bezoar/internal/cache"
+	"github.com/bezoar-cache/bezoar/internal/trust"
 )
 
 // serveArtifact answers a request for an artifact, logs it and counts it.
 func (s *Server) serveArtifact(w http.ResponseWriter, r *http.Request, t target) {
+	// What is under a hash depends on who asks. A cache in between that keeps answers by path would hand a pull request's to main.
+	w.Header().Set("Cache-Control", "no-store")
 	switch r.Method {
 	case http.MethodPut:
 	case http.MethodGet, http.MethodHead:
@@ -54,8 +58,9 @@ type exchange struct {
 	workspace cache.Workspace
 	scope     cache.Scope
 	hash      cache.Hash
-	body      *body // of an upload that was let in
-	bytes     int64 // of the artifact that moved
+	producer  cache.Producer // whose credential it is, as far as it is authentic
+	body      *body          // of an upload that was let in
+	bytes     int64          // of the artifact that moved
 	outcome   outcome
 	err       error // what the outcome comes from
 	answered  bool
@@ -74,19 +79,23 @@ func (x *exchange) serve() {
 		return
 	}
 	named := x.target.workspace(x.server.opts.Auth.Known)
-	grant, err := x.server.opts.Auth.Grant(x.r.Context(), x.r.Header.Get("Authorization"), named)
+	grant, err := x.server.opts.Auth.Grant(x.r.Context(), authorization(x.r), named)
 	if err != nil {
-		x.workspace = named
+		x.workspace, x.producer = named, denied(err)
 		x.answer(err)
 		return
 	}
-	x.workspace = grant.Workspace
+	x.workspace, x.producer = grant.Workspace, grant.Producer
 	if x.r.Method == http.MethodPut {
 		x.put(grant)
 	} else {
 		x.get(grant)
 	}
 }
+
+// authorization is the value of the Authorization header. Several are one list (RFC 9110, section 5.3), which is no credential: a proxy
+// may look at another of them than we would.
+func authorization(r *http.Request) string { return strings.Join(r.Header["Authorization"], ", ") }
 
 func (x *exchange) get(grant cache.Grant) {
 	obj, err := x.server.opts.Cache.Get(x.r.Context(), grant, x.hash)
@@ -132,6 +141,10 @@ func brokenBy(ctx context.Context, err error) string {
 
 func (x *exchange) put(grant cache.Grant) {
 	x.scope = grant.Write
+	if grant.Write == "" && grant.Producer.Kind == trust.ProducerAnonymous {
+		x.answer(errAnonymous)
+		return
+	}
 	// net/http says -1 for a chunked body, and 0 also where there was no length at all.
 	if n := x.r.ContentLength; n < 0 || n == 0 && x.r.Header.Get("Content-Length") == "" {
 		// Whoever sends it another length than we read could go on with a request of his own (RFC 9112, section 6.1).
@@ -142,7 +155,9 @@ func (x *exchange) put(grant cache.Grant) {
 	x.body = newBody(x)
 	entry, err := x.server.opts.Cache.Put(x.r.Context(), grant, cache.Upload{
 		Hash: x.hash, Size: x.r.ContentLength, Body: x.body,
-		Valid: func() error { return x.server.opts.Auth.Valid(grant) },
+		Valid: func() error {
+			return x.server.opts.Auth.Valid(x.r.Context(), authorization(x.r), x.target.workspace(x.server.opts.Auth.Known), grant)
+		},
 	})
 	x.bytes = x.body.read
 	if err != nil {

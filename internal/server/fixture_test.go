@@ -21,6 +21,7 @@ import (
 	"github.com/bezoar-cache/bezoar/internal/artifact"
 	"github.com/bezoar-cache/bezoar/internal/cache"
 	"github.com/bezoar-cache/bezoar/internal/store/mem"
+	"github.com/bezoar-cache/bezoar/internal/trust"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -158,6 +159,9 @@ type fakeAuth struct {
 	open    bool
 	denial  error
 	invalid error
+	// exchange answers requests for sessions.
+	exchange func(credential string, named cache.Workspace, ttl time.Duration) (trust.Issued, error)
+	producer cache.Producer
 }
 
 func (a *fakeAuth) set(err error)        { a.mu.Lock(); defer a.mu.Unlock(); a.denial = err }
@@ -169,9 +173,19 @@ func (a *fakeAuth) Grant(context.Context, string, cache.Workspace) (cache.Grant,
 	defer a.mu.Unlock()
 	return cache.Grant{
 		Workspace: cache.DefaultWorkspace, Read: []cache.Scope{cache.Trusted}, Write: cache.Trusted,
+		Producer: a.producer,
 	}, a.denial
 }
-func (a *fakeAuth) Valid(cache.Grant) error      { a.mu.Lock(); defer a.mu.Unlock(); return a.invalid }
+func (a *fakeAuth) Valid(context.Context, string, cache.Workspace, cache.Grant) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.invalid
+}
+func (a *fakeAuth) Exchange(_ context.Context, credential string, named cache.Workspace, ttl time.Duration) (trust.Issued, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.exchange(credential, named, ttl)
+}
 func (a *fakeAuth) Known(w cache.Workspace) bool { return w == cache.DefaultWorkspace }
 func (a *fakeAuth) Open() bool                   { a.mu.Lock(); defer a.mu.Unlock(); return a.open }
 

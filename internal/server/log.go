@@ -1,22 +1,24 @@
 package server
 
 import (
+	"cmp"
+	"errors"
 	"log/slog"
 	"time"
+
+	"github.com/bezoar-cache/bezoar/internal/cache"
+	"github.com/bezoar-cache/bezoar/internal/trust"
 )
 
-// log writes the request's one line. Trouble of the server's own is a warning, all else is the daily business.
+// log writes the request's one line.
 func (x *exchange) log() {
-	level := slog.LevelInfo
-	if x.outcome.result == resultError && x.outcome.cause != causeClientGone && x.outcome.cause != causeClientStalled {
-		level = slog.LevelWarn
-	}
+	level := levelOf(x.outcome)
 	ctx := x.r.Context()
 	log := x.server.opts.Log
 	if !log.Enabled(ctx, level) {
 		return
 	}
-	attrs := make([]slog.Attr, 0, 12)
+	attrs := make([]slog.Attr, 0, 16)
 	attrs = append(attrs,
 		slog.String("method", x.r.Method),
 		slog.String("workspace", string(x.workspace)),
@@ -29,6 +31,7 @@ func (x *exchange) log() {
 		slog.Float64("seconds", time.Since(x.started).Seconds()),
 		slog.String("remote", x.r.RemoteAddr),
 	)
+	attrs = append(attrs, who(x.producer)...)
 	if x.outcome.cause != "" { // else the result says it all
 		attrs = append(attrs, slog.String("cause", x.outcome.cause))
 		if x.err != nil {
@@ -36,4 +39,61 @@ func (x *exchange) log() {
 		}
 	}
 	log.LogAttrs(ctx, level, "request", attrs...)
+}
+
+// who names the credential of a request, as far as it is authentic: what a person needs to revoke it, and none of what it says else.
+func who(p cache.Producer) []slog.Attr {
+	var attrs []slog.Attr
+	for _, a := range [...]struct{ name, value string }{
+		{"token_id", p.TokenID}, {"session", p.Session}, {"repository_id", p.RepositoryID}, {"run_id", p.RunID}, {"actor_id", p.ActorID},
+	} {
+		if a.value != "" {
+			attrs = append(attrs, slog.String(a.name, a.value))
+		}
+	}
+	return attrs
+}
+
+// denied is the producer of an error of package trust, as far as it is known.
+func denied(err error) cache.Producer {
+	d, ok := errors.AsType[*trust.DeniedError](err)
+	if !ok {
+		return cache.Producer{}
+	}
+	p := d.Producer
+	p.TokenID, p.Session = cmp.Or(d.TokenID, p.TokenID), cmp.Or(d.Session, p.Session)
+	return p
+}
+
+// log writes the one line of a request for a session. What was presented and what was issued is not in it.
+func (q *sessionRequest) log() {
+	level := levelOf(q.outcome)
+	ctx := q.r.Context()
+	log := q.server.opts.Log
+	if !log.Enabled(ctx, level) {
+		return
+	}
+	attrs := []slog.Attr{
+		slog.String("workspace", string(cmp.Or(q.issued.Workspace, q.named))),
+		slog.String("scope", string(q.issued.Write)),
+		slog.Int("status", q.outcome.status),
+		slog.String("result", q.outcome.result),
+		slog.Float64("seconds", time.Since(q.started).Seconds()),
+		slog.String("remote", q.r.RemoteAddr),
+	}
+	if q.outcome.cause == "" {
+		attrs = append(attrs, slog.String("session", q.issued.ID), slog.String("rule", q.issued.Rule), slog.Time("expires", q.issued.Expires))
+	} else {
+		attrs = append(attrs, who(denied(q.err))...)
+		attrs = append(attrs, slog.String("cause", q.outcome.cause), slog.String("error", q.err.Error()))
+	}
+	log.LogAttrs(ctx, level, "session", attrs...)
+}
+
+// levelOf: trouble of the server's own is a warning, all else is the daily business.
+func levelOf(o outcome) slog.Level {
+	if o.result == resultError && o.cause != causeClientGone && o.cause != causeClientStalled {
+		return slog.LevelWarn
+	}
+	return slog.LevelInfo
 }

@@ -7,12 +7,13 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// metrics are those of requests for artifacts. Labels have few values: never a workspace's name, a hash or a path.
+// metrics are those of requests for artifacts and sessions. Labels have few values: never a workspace's name, a hash or a path.
 type metrics struct {
 	requests *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
 	bytes    *prometheus.CounterVec
 	inFlight *prometheus.GaugeVec
+	sessions *prometheus.CounterVec
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -34,8 +35,13 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "bezoar_requests_in_flight",
 			Help: "Requests for artifacts that are being answered, by method.",
 		}, []string{"method"}),
+		sessions: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "bezoar_sessions_total",
+			Help: "Requests for sessions by result (issued, refused, denied, error) and the cause of those that did not go well.",
+		}, []string{"result", "cause"}),
 	}
-	reg.MustRegister(m.requests, m.seconds, m.bytes, m.inFlight)
+	reg.MustRegister(m.requests, m.seconds, m.bytes, m.inFlight, m.sessions)
+	m.sessions.WithLabelValues(resultIssued, "") // so that the first one is an increase
 	return m
 }
 

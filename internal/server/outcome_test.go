@@ -28,6 +28,7 @@ func TestOutcomes(t *testing.T) {
 		{fmt.Errorf("%w: %w", cache.ErrStore, cache.ErrNotExist), 404, 403, resultError, "store"},
 		{cache.ErrUpload, 404, 403, resultError, "upload_broken"},
 		{cache.ErrTooLarge, 404, 403, resultRefused, "too_large"},
+		{errAnonymous, 404, 403, resultDenied, "no_credential"},
 		{cache.ErrDenied, 404, 403, resultDenied, "read_only"},
 		{fmt.Errorf("wrapped: %w", refused), 404, 403, resultRefused, "artifact"},
 		{artifact.ErrBusy, 404, 403, resultError, "overload"},
@@ -40,6 +41,13 @@ func TestOutcomes(t *testing.T) {
 		{&trust.DeniedError{Err: trust.ErrMalformed}, 401, 401, resultDenied, "malformed_credential"},
 		{&trust.DeniedError{Err: trust.ErrUnknown}, 401, 401, resultDenied, "unknown_credential"},
 		{&trust.DeniedError{Err: trust.ErrRevoked}, 401, 401, resultDenied, "revoked"},
+		{&trust.DeniedError{Err: trust.ErrForged}, 401, 401, resultDenied, "forged_credential"},
+		{&trust.DeniedError{Err: trust.ErrNotAllowed}, 404, 403, resultDenied, "not_allowed"},
+		{&trust.DeniedError{Err: trust.ErrAudience}, 404, 403, resultDenied, "audience"},
+		{&trust.DeniedError{Err: trust.ErrNeedsExchange}, 404, 403, resultDenied, "needs_exchange"},
+		{&trust.DeniedError{Err: trust.ErrReplayed}, 404, 403, resultDenied, "replayed"},
+		{&trust.DeniedError{Err: trust.ErrUnverifiable}, 404, 403, resultError, "unverifiable"},
+		{&trust.DeniedError{Err: trust.ErrLedger}, 404, 403, resultError, "ledger"},
 		{&panicError{"boom"}, 404, 403, resultError, "internal"},
 		{errors.New("anything"), 404, 403, resultError, "internal"},
 	} {
@@ -54,8 +62,15 @@ func TestOutcomes(t *testing.T) {
 
 // TestNoRuleBreaksABuild holds the whole table to what the client forgives.
 func TestNoRuleBreaksABuild(t *testing.T) {
-	mayBe401 := []string{"malformed_credential", "unknown_credential", "revoked"}
+	mayBe401 := []string{"malformed_credential", "forged_credential", "unknown_credential", "revoked"}
 	for _, r := range rules {
+		// What asks for a session is no build yet. Whoever has no credential or a wrong one hears so there too.
+		if wrong := slices.Contains(append(mayBe401, "no_credential"), r.cause); wrong != (r.session == 401) {
+			t.Errorf("cause %q is answered %d at the exchange", r.cause, r.session)
+		}
+		if !slices.Contains([]int{0, 400, 401, 403, 408, 500}, r.session) || r.result == resultDenied && r.session == 400 {
+			t.Errorf("cause %q is answered %d at the exchange", r.cause, r.session)
+		}
 		if r.get == 401 || r.put == 401 {
 			if r.get != r.put || !slices.Contains(mayBe401, r.cause) {
 				t.Errorf("cause %q is answered %d and %d; 401 is for credentials that are surely wrong", r.cause, r.get, r.put)
@@ -71,6 +86,18 @@ func TestNoRuleBreaksABuild(t *testing.T) {
 		if r.result == resultMiss && r.cause != "" {
 			t.Errorf("cause %q passes for a miss", r.cause)
 		}
+	}
+}
+
+// TestWhatIsOfArtifactsAloneIsNoneOfSessions: such an error there would be a bug of ours, and is counted as one.
+func TestWhatIsOfArtifactsAloneIsNoneOfSessions(t *testing.T) {
+	for _, err := range []error{cache.ErrExist, cache.ErrStore, cache.ErrNotExist, errBadName} {
+		if o := outcomeOf(t.Context(), http.MethodPost, err); o.status != 500 || o.cause != "internal" {
+			t.Errorf("%v: %+v", err, o)
+		}
+	}
+	if o := outcomeOf(t.Context(), http.MethodPost, nil); o.status != 200 || o.result != resultIssued {
+		t.Errorf("%+v", o)
 	}
 }
 

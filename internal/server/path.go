@@ -6,12 +6,12 @@ import (
 	"github.com/bezoar-cache/bezoar/internal/cache"
 )
 
-// target is what the path of a request for an artifact names.
+// target is what the path of a request for an artifact or a session names.
 type target struct {
-	// prefix is the segment before /v1/cache/: the name of a workspace, or the end of any prefix that a client's or a proxy's
+	// prefix is the segment before /v1/: the name of a workspace, or the end of any prefix that a client's or a proxy's
 	// configuration brings along. Which of them it is depends on the workspaces that the server knows.
 	prefix string
-	// hash is not checked yet.
+	// hash is not checked yet. A session has none.
 	hash string
 }
 
@@ -27,12 +27,28 @@ func parseTarget(escapedPath string) (target, bool) {
 	if segment != "cache" {
 		return target{}, false
 	}
-	rest, segment, ok = cutLastSegment(strings.TrimRight(rest, "/"))
-	if segment != "v1" || !ok {
+	prefix, ok := cutVersion(rest)
+	return target{prefix: prefix, hash: hash}, ok
+}
+
+// parseSessionTarget splits a path of the form …/v1/session, by the same rules.
+func parseSessionTarget(escapedPath string) (target, bool) {
+	rest, segment, ok := cutLastSegment(escapedPath)
+	if !ok || segment != "session" {
 		return target{}, false
 	}
-	_, prefix, _ := cutLastSegment(strings.TrimRight(rest, "/"))
-	return target{prefix: prefix, hash: hash}, true
+	prefix, ok := cutVersion(rest)
+	return target{prefix: prefix}, ok
+}
+
+// cutVersion finds the segment before /v1 at the end of a path.
+func cutVersion(path string) (prefix string, ok bool) {
+	rest, segment, ok := cutLastSegment(strings.TrimRight(path, "/"))
+	if segment != "v1" || !ok {
+		return "", false
+	}
+	_, prefix, _ = cutLastSegment(strings.TrimRight(rest, "/"))
+	return prefix, true
 }
 
 func cutLastSegment(path string) (rest, segment string, ok bool) {

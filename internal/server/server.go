@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/bezoar-cache/bezoar/internal/cache"
+	"github.com/bezoar-cache/bezoar/internal/trust"
 )
 
 // maxHeaderBytes bounds a request's line and headers. A session token is the longest that is sent in earnest.
@@ -23,8 +24,10 @@ const maxHeaderBytes = 32 << 10
 type Authenticator interface {
 	// Grant judges the value of the Authorization header for the workspace that the path names, or "" if it names none.
 	Grant(ctx context.Context, authorization string, named cache.Workspace) (cache.Grant, error)
-	// Valid says whether a grant would still be given.
-	Valid(cache.Grant) error
+	// Valid judges again what Grant was asked, and says whether the same workspace and scope to write would still be granted.
+	Valid(ctx context.Context, authorization string, named cache.Workspace, grant cache.Grant) error
+	// Exchange gives a session for a CI's identity token, by itself and not in a header. A ttl of 0 is the default.
+	Exchange(ctx context.Context, credential string, named cache.Workspace, ttl time.Duration) (trust.Issued, error)
 	// Known reports whether there is a workspace of that name.
 	Known(cache.Workspace) bool
 	// Open reports whether anyone may do anything, because no token was ever made.
@@ -37,6 +40,9 @@ type Options struct {
 	Auth     Authenticator
 	Log      *slog.Logger
 	Registry *prometheus.Registry
+	// Audience is what identity tokens must be made for, and the only target that a request for a session may name. Nil or "": none may
+	// be named.
+	Audience func() string
 	// MetricsToken, if set, is asked for as a bearer token at /metrics.
 	MetricsToken string
 	// ServeMetrics puts /metrics beside the API. Without it, it is on the other listener alone; see [Server.Telemetry].
@@ -59,7 +65,7 @@ type Server struct {
 	metrics  *metrics
 	api      *http.Server
 	stopping atomic.Bool
-	running  sync.WaitGroup // requests for artifacts
+	running  sync.WaitGroup // requests for artifacts and sessions
 }
 
 // cutGrace bounds how long requests whose connections were cut may take to clean up.
@@ -79,6 +85,10 @@ func (s *Server) Handler() http.Handler {
 		// No ServeMux stands before the API: it would redirect doubled slashes.
 		if t, ok := parseTarget(r.URL.EscapedPath()); ok {
 			s.serveArtifact(w, r, t)
+			return
+		}
+		if t, ok := parseSessionTarget(r.URL.EscapedPath()); ok {
+			s.serveSession(w, r, t)
 			return
 		}
 		telemetry.ServeHTTP(w, r)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strconv"
 	"strings"
 	"testing"
@@ -200,5 +201,39 @@ func TestAnOpenServerAnswersToItsOwnNamesOnly(t *testing.T) {
 			t.Errorf("Host %s is denied although credentials are asked for", host)
 		}
 		f.log.Reset()
+	}
+}
+
+func TestNoCacheInBetweenKeepsAnAnswer(t *testing.T) {
+	f := newFixture(t)
+	body := artifacttest.Typical(1)
+	for _, c := range []struct {
+		method, path string
+		body         []byte
+		status       int
+	}{
+		{"GET", "/v1/cache/1", nil, 404},
+		{"PUT", "/v1/cache/1", body, 200},
+		{"GET", "/v1/cache/1", nil, 200},
+		{"HEAD", "/v1/cache/1", nil, 200},
+		{"PUT", "/v1/cache/1", body, 409},
+		{"GET", "/v1/cache/not.a.hash", nil, 404},
+		{"DELETE", "/v1/cache/1", nil, 405},
+	} {
+		resp, _ := f.do(c.method, c.path, c.body)
+		if resp.StatusCode != c.status || resp.Header.Get("Cache-Control") != "no-store" {
+			t.Errorf("%s %s: %d, Cache-Control %q", c.method, c.path, resp.StatusCode, resp.Header.Get("Cache-Control"))
+		}
+	}
+}
+
+func TestSeveralCredentialsAreNone(t *testing.T) {
+	r := httptest.NewRequestWithContext(t.Context(), "GET", "/v1/cache/1", nil)
+	if authorization(r) != "" {
+		t.Error("no header is a credential")
+	}
+	r.Header["Authorization"] = []string{"Bearer one", "Bearer two"}
+	if credential, err := trust.ParseAuthorization(authorization(r)); err == nil && (credential == "one" || credential == "two") {
+		t.Errorf("of two credentials %q was taken", credential)
 	}
 }

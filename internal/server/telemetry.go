@@ -15,7 +15,7 @@ func (s *Server) Telemetry() *http.Server { return s.httpServer(s.telemetry(true
 
 const (
 	welcome     = "This is bezoar, a remote cache for Nx. Builds use it with NX_SELF_HOSTED_REMOTE_CACHE_SERVER set to this address; 'bezoar doctor' checks it."
-	nothingHere = "there is nothing here; artifacts are under /v1/cache/HASH"
+	nothingHere = "there is nothing here; artifacts are under /v1/cache/HASH, and a CI gets its session by a POST to /v1/session"
 )
 
 // telemetry serves everything beside artifacts. Health checks are not logged. Paths are compared as they are: a ServeMux
