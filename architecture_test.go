@@ -15,31 +15,43 @@ const module = "github.com/bezoar-cache/bezoar/"
 
 // mayImport lists, for each package, the packages of this module that it may import outside of tests. Arrows point toward cache, and from it to artifact. A new package or a new arrow is a decision: it is made here.
 var mayImport = map[string][]string{
-	"cmd/bezoar": {"internal/artifact", "internal/cache", "internal/config", "internal/doctor", "internal/ledger", "internal/server",
-		"internal/store/fs", "internal/store/metrics", "internal/trust"},
+	"cmd/bezoar": {"internal/agent", "internal/artifact", "internal/cache", "internal/config", "internal/doctor", "internal/keyring", "internal/ledger",
+		"internal/server", "internal/store/fs", "internal/store/metrics", "internal/store/seal", "internal/trust", "internal/trust/oidc", "internal/trust/policy", "internal/watch"},
+	"internal/agent":                 {},
 	"internal/artifact":              {},
 	"internal/artifact/artifacttest": {"internal/artifact"},
 	"internal/cache":                 {"internal/artifact"},
-	"internal/config":                {"internal/cache", "internal/trust"},
+	"internal/config":                {"internal/cache", "internal/strictyaml", "internal/trust"},
 	"internal/doctor":                {},
+	"internal/keyring":               {},
 	"internal/ledger":                {"internal/cache", "internal/trust"},
 	"internal/server":                {"internal/artifact", "internal/cache", "internal/trust"},
 	"internal/store/fs":              {"internal/cache"},
 	"internal/store/mem":             {"internal/cache"},
 	"internal/store/metrics":         {"internal/cache"},
+	"internal/store/seal":            {"internal/cache", "internal/keyring"},
 	"internal/store/storetest":       {"internal/artifact", "internal/cache"},
-	"internal/trust":                 {"internal/cache"},
+	"internal/strictyaml":            {},
+	"internal/trust":                 {"internal/cache", "internal/keyring", "internal/trust/oidc", "internal/trust/policy", "internal/trust/session"},
+	"internal/trust/oidc":            {},
+	"internal/trust/oidc/oidctest":   {},
+	"internal/trust/policy":          {"internal/cache", "internal/strictyaml"},
+	"internal/trust/session":         {"internal/cache", "internal/keyring"},
+	"internal/watch":                 {},
 }
 
 // onlyIn lists libraries that one package alone may know, so that replacing one is a matter of one package.
 var onlyIn = map[string]string{
 	"modernc.org/sqlite":                  "internal/ledger",
-	"github.com/goccy/go-yaml":            "internal/config",
-	"github.com/invopop/jsonschema":       "internal/config",
+	"github.com/goccy/go-yaml":            "internal/strictyaml",
+	"github.com/invopop/jsonschema":       "internal/config internal/trust/policy",
 	"github.com/klauspost/compress":       "internal/artifact",
 	"github.com/coreos/go-systemd":        "internal/server cmd/bezoar",
 	"github.com/spf13/cobra":              "cmd/bezoar",
-	"github.com/prometheus/client_golang": "internal/server internal/store/metrics cmd/bezoar",
+	"github.com/coreos/go-oidc":           "internal/trust/oidc",
+	"github.com/go-jose/go-jose":          "internal/trust/oidc internal/trust/oidc/oidctest internal/trust/session",
+	"github.com/hashicorp/golang-lru":     "internal/trust",
+	"github.com/prometheus/client_golang": "internal/server internal/store/metrics internal/store/seal internal/trust/oidc cmd/bezoar",
 }
 
 type goPackage struct {

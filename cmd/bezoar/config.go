@@ -26,7 +26,7 @@ func newConfigCheckCmd(env *environment) *cobra.Command {
 		Long: `Check the configuration that 'bezoar serve' would have with the same flags, environment and file.
 
 It is printed as a file in YAML, each setting with a comment that says where it came from. Secrets are redacted.
-If it is not valid, all problems are printed instead and the exit status is 1.`,
+The policy that it names is checked, too. If it is not valid, all problems are printed instead and the exit status is 1.`,
 		Example: "  bezoar config check --config /etc/bezoar.yaml",
 		Args:    noArgs,
 	}
@@ -38,6 +38,13 @@ If it is not valid, all problems are printed instead and the exit status is 1.`,
 		}
 		for _, warning := range sources.Warnings {
 			fmt.Fprintln(env.Stderr, "bezoar: warning: "+warning)
+		}
+		if cfg.Policy != "" {
+			p, err := readPolicy(string(cfg.Policy))
+			if err != nil {
+				return fmt.Errorf("the policy: %w", err)
+			}
+			warnOfPolicy(env, string(cfg.Policy), p)
 		}
 		return cfg.WriteYAML(env.Stdout, sources)
 	}

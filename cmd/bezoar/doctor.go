@@ -143,11 +143,7 @@ func readToken(name string, stdin io.Reader) (doctor.Setting, error) {
 
 // styleOf follows the locale (POSIX: LC_ALL, LC_CTYPE, LANG in this order) and https://no-color.org.
 func styleOf(env *environment) doctor.Style {
-	values := make(map[string]string)
-	for _, entry := range env.Environ {
-		name, value, _ := strings.Cut(entry, "=")
-		values[name] = value
-	}
+	values := variablesOf(env.Environ)
 	locale := strings.ToLower(cmp.Or(values["LC_ALL"], values["LC_CTYPE"], values["LANG"]))
 	terminal := false
 	if f, ok := env.Stdout.(*os.File); ok {

@@ -88,7 +88,10 @@ func newRootCmd(env *environment) *cobra.Command {
 	root.SetOut(env.Stdout)
 	root.SetErr(env.Stderr)
 	root.SetFlagErrorFunc(usageError)
-	root.AddCommand(newServeCmd(env), newTokenCmd(env), newDoctorCmd(env), newConfigCmd(env), newVersionCmd(env))
+	root.AddCommand(
+		newServeCmd(env), newTokenCmd(env), newKeyCmd(env), newInspectCmd(env), newRevokeCmd(env),
+		newDoctorCmd(env), newConfigCmd(env), newPolicyCmd(env), newSessionCmd(env), newVersionCmd(env),
+	)
 	return root
 }
 

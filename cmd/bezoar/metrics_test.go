@@ -13,10 +13,12 @@ import (
 
 // TestMetricsAreDocumented holds the table in docs/operations.md against what a server exposes, both ways.
 func TestMetricsAreDocumented(t *testing.T) {
-	s := startServe(t, "--data", t.TempDir(), "--listen", "127.0.0.1:0")
+	c := newCI(t)
+	s := c.serve()
 	url := "http://" + s.addr
-	request(t, http.DefaultClient, "GET", url+"/v1/cache/1", nil)
-	request(t, http.DefaultClient, "PUT", url+"/v1/cache/1", artifacttest.Typical(1))
+	session := s.session(c.token("github/push-main", nil))
+	s.want(404, "GET", "1", session, nil)
+	s.want(200, "PUT", "1", session, artifacttest.Typical(1))
 	var exposed []string
 	waitFor(t, "the metrics of both requests", func() bool {
 		_, page := request(t, http.DefaultClient, "GET", url+"/metrics", nil)

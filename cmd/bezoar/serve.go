@@ -9,24 +9,18 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
-	"strings"
-	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/bezoar-cache/bezoar/internal/artifact"
-	"github.com/bezoar-cache/bezoar/internal/cache"
 	"github.com/bezoar-cache/bezoar/internal/config"
 	"github.com/bezoar-cache/bezoar/internal/ledger"
 	"github.com/bezoar-cache/bezoar/internal/server"
 	"github.com/bezoar-cache/bezoar/internal/store/fs"
-	storemetrics "github.com/bezoar-cache/bezoar/internal/store/metrics"
 	"github.com/bezoar-cache/bezoar/internal/trust"
+	"github.com/bezoar-cache/bezoar/internal/trust/oidc"
 )
 
 func newServeCmd(env *environment) *cobra.Command {
@@ -76,73 +70,16 @@ type app struct {
 	log      *slog.Logger
 	registry *prometheus.Registry
 
-	ledger    *ledger.Ledger
-	auth      *trust.Authenticator
-	storeDir  string
-	store     *fs.Store
-	tls       *tls.Config
-	server    *server.Server
-	listeners []net.Listener
-	telemetry net.Listener // nil without --metrics-listen
-}
-
-// open brings up what the server stands on. It is strict: what is wrong is said now and not at the first request.
-func (a *app) open(ctx context.Context) (err error) {
-	if a.ledger, err = ledger.Open(ctx, string(a.cfg.Data)); err != nil {
-		return err
-	}
-	if a.auth, err = trust.NewAuthenticator(ctx, trust.Options{
-		Source: a.ledger, Fixed: fixedTokens(a.cfg.Tokens), Now: time.Now, Logger: a.log,
-	}); err != nil {
-		return err
-	}
-	a.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name:        "bezoar_degraded",
-		Help:        "1 while a part of the server does not work as it should, by cause. tokens: the ledger cannot be read, later revocations do not hold yet.",
-		ConstLabels: prometheus.Labels{"cause": "tokens"},
-	}, func() float64 {
-		if a.auth.Degraded() != nil {
-			return 1
-		}
-		return 0
-	}))
-	a.storeDir = a.cfg.Store.Path
-	if a.store, err = fs.Open(a.storeDir, fs.Options{Logger: a.log, Now: time.Now}); err != nil {
-		return err
-	}
-	if a.cfg.TLSCert != "" {
-		certificate, err := server.LoadCertificate(string(a.cfg.TLSCert), string(a.cfg.TLSKey), a.log, time.Now)
-		if err != nil {
-			return err
-		}
-		a.tls = certificate.Config()
-	}
-	a.server = server.New(server.Options{
-		Cache: cache.New(storemetrics.New(a.store, a.registry), cache.Options{
-			MaxSize: int64(a.cfg.MaxArtifactSize),
-			Limits: artifact.Limits{
-				MaxInflated:   int64(a.cfg.MaxInflatedSize),
-				MaxRatio:      int64(a.cfg.MaxInflateRatio),
-				MaxMembers:    a.cfg.MaxMembers,
-				MaxPathLength: a.cfg.MaxPathLength,
-				Budget:        artifact.NewBudget(int64(a.cfg.MaxCheckMemory)),
-				AllowUnknown:  a.cfg.UnknownFormat == config.UnknownStore,
-			},
-			StoreTimeout: a.cfg.StoreTimeout,
-			Now:          time.Now,
-		}),
-		Auth:          a.auth,
-		Log:           a.log,
-		Registry:      a.registry,
-		MetricsToken:  a.cfg.MetricsToken.Reveal(),
-		ServeMetrics:  a.cfg.MetricsListen == "",
-		HeaderTimeout: a.cfg.HeaderTimeout,
-		IdleTimeout:   a.cfg.IdleTimeout,
-		StallTimeout:  a.cfg.StallTimeout,
-		DrainTimeout:  a.cfg.DrainTimeout,
-		DrainLimit:    int64(a.cfg.DrainLimit),
-	})
-	return nil
+	policy     *livePolicy // nil without --policy
+	ledger     *ledger.Ledger
+	auth       *trust.Authenticator
+	identities *oidc.Verifier // nil without --policy
+	storeDir   string
+	store      *fs.Store
+	tls        *tls.Config
+	server     *server.Server
+	listeners  []net.Listener
+	telemetry  net.Listener // nil without --metrics-listen
 }
 
 // listen opens the listeners. An open server is not let beyond this machine.
@@ -199,8 +136,9 @@ func (a *app) refuseBeyondLoopback(ctx context.Context, address string) error {
 }
 
 func (a *app) tooOpen(address string) error {
-	return &statusError{exitUsage, fmt.Errorf(`refusing to listen on %s: there is no token yet, so anyone who can reach it could read and write the cache.
+	return &statusError{exitUsage, fmt.Errorf(`refusing to listen on %s: there is no token and no policy yet, so anyone who can reach it could read and write the cache.
 Create a token first:    bezoar token create --data %s --name ci --access trusted
+or name your CI:         --policy FILE
 or stay on this machine: --listen 127.0.0.1:8099`, address, a.cfg.Data)}
 }
 
@@ -210,6 +148,10 @@ func (a *app) run(ctx context.Context) error {
 	background, endBackground := context.WithCancel(context.WithoutCancel(ctx))
 	defer endBackground()
 	group.Go(func() error { return a.auth.Run(background) })
+	if a.policy != nil {
+		group.Go(func() error { return a.identities.Run(background) })
+		group.Go(func() error { a.policy.Run(background); return nil })
+	}
 	for _, l := range a.listeners {
 		group.Go(func() error { return ignoreClosed(a.server.Serve(l, a.tls)) })
 	}
@@ -270,106 +212,10 @@ func (a *app) close() error {
 	return errors.Join(errs...)
 }
 
-// announce says on w what a person wants to know first.
-func (a *app) announce(w io.Writer) {
-	base := a.baseURL()
-	access := "by token: 'bezoar token list' shows them, 'bezoar token create' makes one"
-	tokenLine := "export NX_SELF_HOSTED_REMOTE_CACHE_ACCESS_TOKEN=<a token from 'bezoar token create'>"
-	if a.auth.Open() {
-		access = "open: everybody on this machine reads and writes, nobody else can connect; the first token ends that"
-		tokenLine = "export NX_SELF_HOSTED_REMOTE_CACHE_ACCESS_TOKEN=open   # anything will do while the server is open"
-	}
-	if a.cfg.LogFormat == config.LogJSON {
-		a.log.Info("serving", "version", version(), "url", base, "addresses", a.addresses(), "store", a.storeDir, "ledger", a.ledger.Path(), "open", a.auth.Open())
-		return
-	}
-	workspaces := make([]string, 0, 1)
-	for _, name := range a.auth.Workspaces() {
-		workspaces = append(workspaces, string(name))
-	}
-	fmt.Fprintf(w, `bezoar %s serves on %s
-
-  artifacts    %s
-  ledger       %s
-  workspaces   %s
-  access       %s
-
-In an Nx workspace:
-
-  export NX_SELF_HOSTED_REMOTE_CACHE_SERVER=%s
-  %s
-
-`, version(), strings.Join(a.addresses(), ", "), a.storeDir, a.ledger.Path(), strings.Join(workspaces, ", "), access, base, tokenLine)
-}
-
-// addresses are those that are really listened on, port and all.
-func (a *app) addresses() []string {
-	var all []string
-	for _, l := range a.listeners {
-		if l.Addr().Network() == "unix" {
-			all = append(all, "unix:"+l.Addr().String())
-		} else {
-			all = append(all, l.Addr().String())
-		}
-	}
-	if a.telemetry != nil {
-		all = append(all, a.telemetry.Addr().String()+" (metrics)")
-	}
-	return all
-}
-
-// baseURL is what a client on this machine may use; the configured one if there is one.
-func (a *app) baseURL() string {
-	if a.cfg.PublicURL != "" {
-		return string(a.cfg.PublicURL)
-	}
-	scheme := "http"
-	if a.tls != nil {
-		scheme = "https"
-	}
-	for _, l := range a.listeners {
-		tcp, ok := l.Addr().(*net.TCPAddr)
-		if !ok {
-			continue
-		}
-		host := tcp.IP.String()
-		if tcp.IP.IsUnspecified() {
-			if name, err := os.Hostname(); err == nil {
-				host = name
-			}
-		}
-		return scheme + "://" + net.JoinHostPort(host, fmt.Sprint(tcp.Port))
-	}
-	return scheme + "://<the name of your proxy>"
-}
-
 func newLogger(cfg *config.Config, w io.Writer) *slog.Logger {
 	opts := &slog.HandlerOptions{Level: cfg.LogLevel}
 	if cfg.LogFormat == config.LogJSON {
 		return slog.New(slog.NewJSONHandler(w, opts))
 	}
 	return slog.New(slog.NewTextHandler(w, opts))
-}
-
-func newRegistry() *prometheus.Registry {
-	reg := prometheus.NewRegistry()
-	reg.MustRegister(
-		collectors.NewGoCollector(),
-		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "bezoar_build_info", Help: "Always 1; the label is the version that runs.",
-			ConstLabels: prometheus.Labels{"version": version()},
-		}, func() float64 { return 1 }),
-	)
-	return reg
-}
-
-func fixedTokens(tokens []config.Token) []trust.Token {
-	fixed := make([]trust.Token, 0, len(tokens))
-	for _, t := range tokens {
-		fixed = append(fixed, trust.Token{
-			ID: t.Hash.ID(), Name: string(t.Name), Workspace: t.Workspace, Access: trust.Access(t.Access), Hash: t.Hash, Expires: t.Expires,
-		})
-	}
-	return fixed
 }

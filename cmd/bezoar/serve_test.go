@@ -161,6 +161,17 @@ func TestServeRefusesToBeOpenToOthers(t *testing.T) {
 		t.Errorf("PUT without a token: %d", status)
 	}
 	s.stop()
+	// What is left out of the configuration does not open it again.
+	mark := filepath.Join(data, "had-credentials")
+	var stderr bytes.Buffer
+	env := &environment{Stdin: strings.NewReader(""), Stdout: io.Discard, Stderr: &stderr}
+	if status := run(t.Context(), []string{"serve", "--data", data, "--listen", "127.0.0.1:0"}, env); status == exitOK || !strings.Contains(stderr.String(), "remove "+mark) {
+		t.Errorf("without the token: exit status %d: %s", status, &stderr)
+	}
+	if err := os.Remove(mark); err != nil {
+		t.Fatal(err)
+	}
+	startServe(t, "--data", data, "--listen", "127.0.0.1:0").stop()
 }
 
 func TestServeOnAUnixSocket(t *testing.T) {
@@ -247,7 +258,7 @@ func TestServeEndsInOrder(t *testing.T) {
 		t.Errorf("exit status %d: %s", status, s.stderr)
 	}
 	for _, name := range files(t, filepath.Join(data, "store")) {
-		if filepath.Base(name) != "FORMAT" {
+		if base := filepath.Base(name); base != "FORMAT" && base != "MARK-SEALED-BY" {
 			t.Errorf("left behind: %s", name)
 		}
 	}

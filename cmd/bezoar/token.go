@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -50,7 +51,7 @@ Without any token the server is open to anyone on its own machine. The first tok
 }
 
 func newTokenCreateCmd(env *environment) *cobra.Command {
-	var name, workspace, access, expires string
+	var name, workspace, access, developer, expires string
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "create --name NAME --access read|isolated|trusted",
@@ -63,6 +64,9 @@ What a token may do has no default, because it decides who can put what into eve
   isolated  reads the same, and stores what nobody else reads. For builds of unreviewed code, such as pull requests.
   trusted   reads and stores what every token of the workspace reads. For builds of protected branches alone.
 
+--developer names the person whose token it is, and needs --access isolated: what the machines of one person store, all of that person's
+tokens in the workspace read, and nobody else. The server's policy may allow developers less.
+
 --expires takes a number of days (90d), a duration (2160h), a date (2027-01-31, its first moment in UTC), a time as in
 RFC 3339, or never. A build whose token has expired runs without the cache; it does not fail.
 
@@ -74,22 +78,25 @@ With --json one object goes to standard output:
   token      the token itself
   hash       "sha256:" and 64 hexadecimal digits, for the key tokens of the server's configuration
   name, workspace, access
+  developer  whose token it is, or ""
   state      "active", "expired" or "revoked"
   created    time (RFC 3339, UTC)
   expires    time, or null: never
   revoked    time, or null`,
 		Example: `  bezoar token create --name ci-main --access trusted
+  bezoar token create --name jo-laptop --access isolated --developer jo
   TOKEN=$(bezoar token create --name laptop --access read --workspace web --expires 30d)`,
 		Args: noArgs,
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&name, "name", "", "what the token is for, unique in its workspace: letters, digits and . _ - @ (required)")
 	flags.StringVar(&access, "access", "", "what it may do: read, isolated or trusted (required)")
+	flags.StringVar(&developer, "developer", "", "whose token it is, a name like that of a token; with --access isolated")
 	flags.StringVar(&workspace, "workspace", string(cache.DefaultWorkspace), "the only workspace that it is good for")
 	flags.StringVar(&expires, "expires", defaultExpiry, "when it ends: 90d, 2160h, 2027-01-31 or never")
 	flags.BoolVar(&asJSON, "json", false, "print JSON")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		token, err := describeToken(name, workspace, access, expires, time.Now())
+		token, err := describeToken(name, workspace, access, developer, expires, time.Now())
 		if err != nil {
 			return usageError(cmd, err)
 		}
@@ -103,11 +110,9 @@ With --json one object goes to standard output:
 }
 
 // describeToken makes a token of what was said about it. It has no text and no hash yet.
-func describeToken(name, workspace, access, expires string, now time.Time) (t trust.Token, err error) {
-	for _, s := range []string{name, workspace, access, expires} {
-		if strings.Contains(s, trust.TokenPrefix) { // what is wrong is repeated below, and a secret must not be
-			return t, errors.New("there is a token in a flag that describes one (not shown): 'create' makes the token itself")
-		}
+func describeToken(name, workspace, access, developer, expires string, now time.Time) (t trust.Token, err error) {
+	if slices.ContainsFunc([]string{name, workspace, access, developer, expires}, trust.HoldsToken) { // what is wrong is repeated below, and a secret must not be
+		return t, errors.New("there is a token in a flag that describes one (not shown): 'create' makes the token itself")
 	}
 	if name == "" {
 		return t, errors.New("--name is required: it tells people what the token is for")
@@ -120,6 +125,14 @@ func describeToken(name, workspace, access, expires string, now time.Time) (t tr
 	}
 	if t.Access, err = trust.ParseAccess(access); err != nil {
 		return t, fmt.Errorf("--access: %w", err)
+	}
+	if developer != "" {
+		if t.Developer, err = trust.ParseDeveloper(developer); err != nil {
+			return t, fmt.Errorf("--developer: %w", err)
+		}
+		if t.Access != trust.Isolated {
+			return t, fmt.Errorf("--developer needs --access %s: a developer's machine stores what that person alone reads", trust.Isolated)
+		}
 	}
 	if t.Workspace, err = cache.ParseWorkspace(workspace); err != nil {
 		return t, fmt.Errorf("--workspace: %w", err)
@@ -190,8 +203,8 @@ func newTokenListCmd(env *environment) *cobra.Command {
 		Short: "List the tokens, without their secrets",
 		Long: `List all tokens that ever were, oldest first, without their secrets.
 
-With --json an array of objects goes to standard output, with the fields id, name, workspace, access, state, created,
-expires and revoked as 'bezoar token create --help' describes them. It is [] if there are none.`,
+With --json an array of objects goes to standard output, with the fields id, name, workspace, access, developer, state,
+created, expires and revoked as 'bezoar token create --help' describes them. It is [] if there are none.`,
 		Example: "  bezoar token list\n  bezoar token list --json",
 		Args:    noArgs,
 	}

@@ -20,6 +20,7 @@ type tokenJSON struct {
 	Name      string     `json:"name"`
 	Workspace string     `json:"workspace"`
 	Access    string     `json:"access"`
+	Developer string     `json:"developer"`
 	State     string     `json:"state"`
 	Created   time.Time  `json:"created"`
 	Expires   *time.Time `json:"expires"`
@@ -28,7 +29,7 @@ type tokenJSON struct {
 
 func newTokenJSON(t *trust.Token, now time.Time) tokenJSON {
 	return tokenJSON{
-		ID: t.ID, Name: t.Name, Workspace: string(t.Workspace), Access: string(t.Access), State: string(t.State(now)),
+		ID: t.ID, Name: t.Name, Workspace: string(t.Workspace), Access: string(t.Access), Developer: t.Developer, State: string(t.State(now)),
 		Created: t.Created, Expires: orNull(t.Expires), Revoked: orNull(t.Revoked),
 	}
 }
@@ -54,8 +55,12 @@ func showNewToken(env *environment, cfg *config.Config, t trust.Token, text stri
 		out.Token, out.Hash = text, t.Hash.String()
 		return writeJSON(env.Stdout, out)
 	}
-	fmt.Fprintf(env.Stderr, "Created token %s (%s): access %s to workspace %s, expires %s.\nIt is shown this once; only its hash is kept:\n\n",
-		t.ID, t.Name, t.Access, t.Workspace, timeOr(t.Expires, "never"))
+	whose, developer := "", ""
+	if t.Developer != "" {
+		whose, developer = " as developer "+t.Developer, `, developer: "`+t.Developer+`"`
+	}
+	fmt.Fprintf(env.Stderr, "Created token %s (%s): access %s to workspace %s%s, expires %s.\nIt is shown this once; only its hash is kept:\n\n",
+		t.ID, t.Name, t.Access, t.Workspace, whose, timeOr(t.Expires, "never"))
 	if _, err := fmt.Fprintln(env.Stdout, text); err != nil {
 		return err
 	}
@@ -72,8 +77,8 @@ For Nx:
 A server with this data directory knows it from now on. One with another knows it by its configuration:
 
   tokens:
-    - {name: "%s", workspace: "%s", access: %s, hash: "%s"%s}
-`, serverURL(cfg), t.Name, t.Workspace, t.Access, t.Hash, expires)
+    - {name: "%s", workspace: "%s", access: %s%s, hash: "%s"%s}
+`, serverURL(cfg), t.Name, t.Workspace, t.Access, developer, t.Hash, expires)
 	return nil
 }
 
@@ -109,11 +114,11 @@ func showTokens(w io.Writer, tokens []trust.Token, now time.Time, asJSON bool) e
 		return nil
 	}
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "ID\tNAME\tWORKSPACE\tACCESS\tCREATED\tEXPIRES\tSTATE")
+	fmt.Fprintln(table, "ID\tNAME\tWORKSPACE\tACCESS\tDEVELOPER\tCREATED\tEXPIRES\tSTATE")
 	for i := range tokens {
 		t := &tokens[i]
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n",
-			t.ID, t.Name, t.Workspace, t.Access, timeOr(t.Created, ""), timeOr(t.Expires, "never"), t.State(now))
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n",
+			t.ID, t.Name, t.Workspace, t.Access, t.Developer, timeOr(t.Created, ""), timeOr(t.Expires, "never"), t.State(now))
 	}
 	return table.Flush()
 }

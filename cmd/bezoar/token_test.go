@@ -101,6 +101,7 @@ func TestTokenJSONForm(t *testing.T) {
   "name": "ci",
   "workspace": "default",
   "access": "read",
+  "developer": "",
   "state": "active",
   "created": "TIME",
   "expires": null,

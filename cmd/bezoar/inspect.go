@@ -1,0 +1,229 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/bezoar-cache/bezoar/internal/artifact"
+	"github.com/bezoar-cache/bezoar/internal/cache"
+	"github.com/bezoar-cache/bezoar/internal/config"
+	"github.com/bezoar-cache/bezoar/internal/keyring"
+	storefs "github.com/bezoar-cache/bezoar/internal/store/fs"
+	"github.com/bezoar-cache/bezoar/internal/store/seal"
+)
+
+const (
+	// maxInspectOutput bounds the bytes of a terminal's output that are shown.
+	maxInspectOutput = 1 << 20
+	// maxInspectMembers bounds --members.
+	maxInspectMembers = 1_000_000
+	// maxOtherScopes bounds the scopes that are named where the one that was asked for has no entry.
+	maxOtherScopes = 20
+)
+
+// inspection is what was asked for.
+type inspection struct {
+	key          cache.Key
+	members      int
+	output, raw  bool
+	asJSON       bool
+	inToto       bool
+	limits       artifact.Limits
+	store, keyed string // the store's directory, and the key file
+}
+
+func newInspectCmd(env *environment) *cobra.Command {
+	var in inspection
+	cmd := &cobra.Command{
+		Use:   "inspect WORKSPACE SCOPE HASH",
+		Short: "Show an entry: who made it, its seal, and what is in it",
+		Long: `Show an entry of the store: its record, who made it, whether its seal is good, and what is in its archive.
+
+The store is only read: nothing in it is changed or set aside, and servers may run meanwhile. Paths and texts of the
+archive come from whoever made it; what could control a terminal is shown as an escape such as \x1b.
+
+The exit status is 1 if there is no such entry, if the store would not serve it, or if its seal is not good. Without the
+server's key file the seal is not checked.
+
+With --json one object goes to standard output:
+
+  workspace, scope, hash
+  path     the file
+  damage   why the store would not serve it, or ""
+  seal     {"state", "key_id", "reason"}; state is "good", "missing", "broken", "unknown_key", "later_release" or
+           "unchecked"
+  record   the record as it is stored, with the producer; not to be believed unless the seal is good
+  archive  {"fault", "exit_code", "members", "members_shown", "output", "output_size"}; fault says what is wrong with
+           the archive, or is ""; each member has path, type, mode, size, sha256 and target; output is there with --output
+Bytes that are no UTF-8 become U+FFFD.
+
+With --in-toto the record goes to standard output as a statement for tools of the supply chain. It is not signed: it is worth what the
+server's key and this command's word are.`,
+		Example: "  bezoar inspect default trusted 12777289511367993887\n  bezoar inspect web pr/17 12777289511367993887 --members 0 --output",
+	}
+	var all pflag.FlagSet
+	config.Flags(&all)
+	for _, name := range []string{"config", "data", "store", "seal-key-file"} {
+		cmd.Flags().AddFlag(all.Lookup(name))
+	}
+	flags := cmd.Flags()
+	flags.IntVar(&in.members, "members", 100, "how many members of the archive are shown")
+	flags.BoolVar(&in.output, "output", false, "show what the task wrote to its terminal, at most 1 MiB")
+	flags.BoolVar(&in.raw, "raw", false, "with --output: do not escape control sequences, which may do anything to a terminal")
+	flags.BoolVar(&in.asJSON, "json", false, "print JSON")
+	flags.BoolVar(&in.inToto, "in-toto", false, "print who made it as an in-toto statement with SLSA provenance; its seal must be good")
+	cmd.Args = func(cmd *cobra.Command, args []string) (err error) {
+		if in.key, err = parseKey(args); err != nil {
+			return usageError(cmd, err)
+		}
+		return nil
+	}
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		switch {
+		case in.members < 0 || in.members > maxInspectMembers:
+			return usageError(cmd, fmt.Errorf("--members is 0 to %d", maxInspectMembers))
+		case in.raw && (!in.output || in.asJSON):
+			return usageError(cmd, errors.New("--raw goes with --output and without --json"))
+		case in.inToto && (in.output || in.asJSON || cmd.Flags().Changed("members")):
+			return usageError(cmd, errors.New("--in-toto says who made the entry and nothing of what is in it: leave --json, --output and --members out"))
+		}
+		cfg, err := tokenConfig(cmd, env)
+		if err != nil {
+			return err
+		}
+		in.store, in.keyed = cfg.Store.Path, string(cfg.SealKeyFile)
+		in.limits = artifact.Limits{
+			MaxInflated:   int64(cfg.MaxInflatedSize),
+			MaxRatio:      int64(cfg.MaxInflateRatio),
+			MaxMembers:    cfg.MaxMembers,
+			MaxPathLength: cfg.MaxPathLength,
+		}
+		return in.run(cmd.Context(), env)
+	}
+	return cmd
+}
+
+// parseKey reads the three arguments.
+func parseKey(args []string) (key cache.Key, err error) {
+	if len(args) != 3 {
+		return key, errors.New("give the workspace, the scope and the hash of one entry")
+	}
+	var errs [3]error
+	key.Workspace, errs[0] = cache.ParseWorkspace(args[0])
+	key.Scope, errs[1] = cache.ParseScope(args[1])
+	key.Hash, errs[2] = cache.ParseHash(args[2])
+	for i, what := range []string{"WORKSPACE", "SCOPE", "HASH"} {
+		if errs[i] != nil {
+			errs[i] = fmt.Errorf("%s %q: %w", what, args[i], errs[i])
+		}
+	}
+	return key, errors.Join(errs[:]...)
+}
+
+func (in *inspection) run(ctx context.Context, env *environment) error {
+	reader, err := storefs.OpenReader(in.store)
+	if err != nil {
+		return err
+	}
+	found, err := reader.Look(ctx, in.key)
+	if errors.Is(err, cache.ErrNotExist) {
+		return in.missing(ctx, reader)
+	}
+	if err != nil {
+		return err
+	}
+	defer found.Close()
+	report := inspected{Workspace: in.key.Workspace, Scope: string(in.key.Scope), Hash: in.key.Hash, Path: found.Path, Record: found.Record}
+	if found.Damage != nil {
+		report.Damage = found.Damage.Error()
+	}
+	if report.Seal, err = in.judgeSeal(found.Record); err != nil {
+		return err
+	}
+	if in.inToto {
+		s, err := report.state(in.key)
+		if err != nil {
+			return err
+		}
+		return writeHarmlessJSON(env.Stdout, s)
+	}
+	if found.Body != nil && !found.Record.Opaque {
+		bytes := 0
+		if in.output {
+			bytes = maxInspectOutput
+		}
+		inside, err := artifact.Look(found.Body, in.limits, in.members, bytes)
+		report.Archive = newInspectedArchive(&inside, err, in.output)
+	}
+	if in.asJSON {
+		err = writeHarmlessJSON(env.Stdout, report)
+	} else {
+		err = report.writeText(env.Stdout, in)
+	}
+	if err == nil && (report.Damage != "" || report.Seal.State != sealGood && report.Seal.State != sealUnchecked) {
+		return &statusError{status: exitFailure}
+	}
+	return err
+}
+
+// missing is the error of an entry that is not there.
+func (in *inspection) missing(ctx context.Context, reader *storefs.Reader) error {
+	text := fmt.Sprintf("there is no entry %s in scope %s of workspace %s", in.key.Hash, harmless(string(in.key.Scope), ""), in.key.Workspace)
+	scopes, err := reader.Scopes(ctx, in.key.Workspace, in.key.Hash, maxOtherScopes)
+	if err != nil {
+		return fmt.Errorf("%s; and which scopes have it cannot be told: %w", text, err)
+	}
+	if len(scopes) == 0 {
+		return fmt.Errorf("%s, nor in another scope of it", text)
+	}
+	names := make([]string, len(scopes))
+	for i, scope := range scopes {
+		names[i] = harmless(string(scope), "")
+	}
+	more := ""
+	if len(scopes) == maxOtherScopes {
+		more = ", and maybe others"
+	}
+	return fmt.Errorf("%s; there is one in %s%s", text, strings.Join(names, ", "), more)
+}
+
+// The states of a seal.
+const (
+	sealGood      = "good"
+	sealUnchecked = "unchecked"
+)
+
+// judgeSeal verifies the seal as the server would.
+func (in *inspection) judgeSeal(record cache.Record) (inspectedSeal, error) {
+	s := inspectedSeal{KeyID: seal.KeyID(record.Seal)}
+	ring, err := keyring.Open(in.keyed)
+	if errors.Is(err, fs.ErrNotExist) {
+		s.State, s.Reason = sealUnchecked, "there is no key file "+in.keyed
+		return s, nil
+	}
+	if err != nil {
+		return s, err
+	}
+	err = seal.Verify(ring.Derive("seal"), in.key, record)
+	switch {
+	case err == nil:
+		s.State = sealGood
+		return s, nil
+	case errors.Is(err, seal.ErrMissing):
+		s.State = "missing"
+	case errors.Is(err, seal.ErrUnknownKey):
+		s.State = "unknown_key"
+	case errors.Is(err, seal.ErrLater):
+		s.State = "later_release"
+	default:
+		s.State = "broken"
+	}
+	s.Reason = err.Error()
+	return s, nil
+}
