@@ -24,6 +24,8 @@ type Run struct {
 	Server string
 	// Token points to the value of NX_SELF_HOSTED_REMOTE_CACHE_ACCESS_TOKEN; nil: the variable is not set.
 	Token *string
+	// Projects are those to build, and what they depend on; nil: all.
+	Projects []string
 	// Parallel is how many tasks run at once; 0 is 4.
 	Parallel int
 	// Env is added to the environment, as NAME=value. Nothing of the test's own environment reaches Nx but PATH.
@@ -68,7 +70,7 @@ func (r Result) With(status Status) []string {
 // Remote lists the projects that Nx reports as "[remote cache]".
 func (r Result) Remote() []string { return r.With(Remote) }
 
-// Run builds all projects of the workspace. It returns when Nx has ended and nothing that it started is left. If the
+// Run builds the workspace. It returns when Nx has ended and nothing that it started is left. If the
 // test fails, it shows what Nx printed.
 func (ws *Workspace) Run(tb testing.TB, run Run) Result {
 	tb.Helper()
@@ -91,8 +93,11 @@ func (ws *Workspace) Try(ctx context.Context, run Run) (Result, error) {
 	run.Timeout = cmp.Or(run.Timeout, 3*time.Minute)
 	ctx, cancel := context.WithTimeout(ctx, run.Timeout)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "node", ws.release.bin(), "run-many", "--target=build", "--outputStyle=static",
-		"--parallel="+strconv.Itoa(run.Parallel))
+	args := []string{ws.release.bin(), "run-many", "--target=build", "--outputStyle=static", "--parallel=" + strconv.Itoa(run.Parallel)}
+	if run.Projects != nil {
+		args = append(args, "--projects="+strings.Join(run.Projects, ","))
+	}
+	cmd := exec.CommandContext(ctx, "node", args...)
 	cmd.Dir = ws.Dir
 	cmd.Env = ws.environ(run)
 	var out bytes.Buffer
