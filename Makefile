@@ -5,7 +5,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo deve
 TOOL    := $(GO) tool -modfile=tools/go.mod
 LDFLAGS := -s -w -X main.linked=$(VERSION)
 
-.PHONY: run test e2e lint bench build
+.PHONY: run test e2e mutants noninterference lint bench build
 
 run: build ## serve on 127.0.0.1:8099
 	bin/bezoar serve
@@ -13,15 +13,24 @@ run: build ## serve on 127.0.0.1:8099
 build: ## bin/bezoar
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/bezoar ./cmd/bezoar
 
-test: ## every test: fast ones under the race detector, then real Nx and crashes
+test: ## every test: fast ones under the race detector, then seeded bugs, real Nx, attacks and crashes
 	$(GO) test -race -timeout $(TIMEOUT) ./...
+	GO=$(GO) .ci/cover 100 ./internal/trust/policy
+	$(MAKE) mutants
 	$(MAKE) e2e
+
+STEPS ?= 10000000
+noninterference: ## random histories, STEPS in all (10 million take 8 minutes): what others do changes nothing of what a trusted build gets
+	$(GO) test -count=1 -timeout 24h -run 'TestUntrustedStepsChangeNothing$$' -v ./test/noninterference -steps=$(STEPS)
+
+mutants: ## the same over code with a bug in it, which has to be found; one bug after the other, 2 minutes in all
+	$(GO) test -tags mutants -count=1 -timeout $(TIMEOUT) -parallel 2 -v -run Mutants ./test/noninterference
 
 e2e: ## real Nx releases, from npm, against the built binary; processes killed at random
 	$(GO) test -tags e2e -count=1 -timeout $(TIMEOUT) -v ./test/...
 
 lint: ## formatting, vet, linters, known vulnerabilities
-	$(TOOL) golangci-lint run --build-tags e2e,bench ./...
+	$(TOOL) golangci-lint run --build-tags e2e,bench,mutants ./...
 	GOOS=darwin $(GO) vet ./cmd/... ./internal/...
 	GOOS=windows $(GO) vet ./cmd/... ./internal/...
 	GO=$(GO) .ci/vulncheck
