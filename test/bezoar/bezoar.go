@@ -53,6 +53,14 @@ func (b Binary) Command(ctx context.Context, args ...string) *exec.Cmd {
 	return cmd
 }
 
+// AddKey makes a key file, as servers that share a store need it, and returns its path.
+func (b Binary) AddKey(tb testing.TB) string {
+	tb.Helper()
+	path := filepath.Join(tb.TempDir(), "seal.key")
+	b.run(tb, "key", "add", "--seal-key-file", path)
+	return path
+}
+
 // run runs a command to its end and returns its standard output.
 func (b Binary) run(tb testing.TB, args ...string) []byte {
 	tb.Helper()

@@ -37,11 +37,11 @@ func do(ctx context.Context, method, url string, body []byte) (status int, got [
 // TestFiftyWritersThroughTwoServers races different bodies under one key through two processes on one directory: one is told
 // 200, the others 409, and every reader of either sees a miss or the winner's bytes.
 func TestFiftyWritersThroughTwoServers(t *testing.T) {
-	store := "file://" + t.TempDir()
 	binary := bezoar.Build(t)
+	shared := []string{"--store", "file://" + t.TempDir(), "--seal-key-file", binary.AddKey(t)}
 	servers := []*bezoar.Server{
-		binary.Serve(t, t.TempDir(), "--store", store),
-		binary.Serve(t, t.TempDir(), "--store", store),
+		binary.Serve(t, t.TempDir(), shared...),
+		binary.Serve(t, t.TempDir(), shared...),
 	}
 	for round := range 10 {
 		raceOnce(t, servers, fmt.Sprintf("/v1/cache/race-%d", round), 50)
