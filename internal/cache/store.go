@@ -73,11 +73,17 @@ type Draft interface {
 type Object struct {
 	Entry
 	// Body yields exactly Record.Size bytes from its first Read. It implements [io.WriterTo] where the kernel can move
-	// the bytes by itself (sendfile).
+	// the bytes by itself (sendfile), and [io.ReaderAt] where it lies in a file. Where the bytes come from elsewhere, damage may
+	// show only while they are read: then the last bytes are withheld and Read fails with [ErrDamaged].
 	Body io.ReadCloser
 	// SetAside takes this very entry out of the way and keeps it for whoever looks into it, as a store does with one that it
 	// finds damaged; the key is free then. Nil: the store has no such place. The caller still closes the object.
 	SetAside func(reason string) error
+	// Pending says that the entry is acknowledged and safe on this machine, but not in the storage that all share: what another
+	// server wrote may turn out to have been first, and then takes its place. Nobody may keep a copy of it.
+	Pending bool
+	// URL is where a client may fetch the body by itself, for a short time, without a credential of this server. Empty: it reads Body.
+	URL string
 }
 
 // Close ends the reading. It may be called more than once.

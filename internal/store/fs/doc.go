@@ -9,7 +9,7 @@
 //	damaged/                                   what was set aside, the newest few
 //
 // WORKSPACE, SCOPE and HASH are percent-encoded so that different names stay different where file systems fold case
-// or normalise Unicode, and none is special ([escape]); names that would be too long are replaced by their
+// or normalise Unicode, and none is special ([layout.FileName]); names that would be too long are replaced by their
 // SHA-256. FF are the first two hex digits of the SHA-256 of the hash.
 //
 // An entry's file is the body, from offset 0 so that the kernel can send it, then the key and the

@@ -2,14 +2,12 @@ package fs
 
 import (
 	"encoding/binary"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"hash/crc32"
 	"io"
-	"net/url"
 
 	"github.com/bezoar-cache/bezoar/internal/cache"
+	"github.com/bezoar-cache/bezoar/internal/store/layout"
 )
 
 // The footer, big-endian. Later versions keep its size, its magic and its checksum, so that
@@ -25,22 +23,10 @@ const (
 	footerSize    = 24
 	footerMagic   = "BEZOAR"
 	formatVersion = 1
-
-	// maxMeta bounds the JSON. The longest key takes some 2 KB.
-	maxMeta = 64 << 10
 )
 
 // tailGuess is how much of a file's end is read at once; it holds footer and JSON of all but odd keys.
 const tailGuess = 2048
-
-// meta is the JSON of an entry.
-type meta struct {
-	Workspace string `json:"workspace"`
-	// Scope is percent-encoded as by [escape], because it may be no valid UTF-8, which JSON cannot carry.
-	Scope  string       `json:"scope"`
-	Hash   string       `json:"hash"`
-	Record cache.Record `json:"record"`
-}
 
 // damageError says why a file is not a whole entry of the key under which it lies.
 type damageError string
@@ -52,17 +38,9 @@ var errLater = errors.New("was written by a later version of bezoar: update this
 
 // encodeTail returns what follows the body of an entry in its file.
 func encodeTail(entry cache.Entry) ([]byte, error) {
-	tail, err := json.Marshal(meta{
-		Workspace: string(entry.Key.Workspace),
-		Scope:     escape(string(entry.Key.Scope)),
-		Hash:      string(entry.Key.Hash),
-		Record:    entry.Record,
-	})
+	tail, err := layout.EncodeEntry(entry)
 	if err != nil {
-		return nil, fmt.Errorf("encode the record: %w", err)
-	}
-	if len(tail) > maxMeta {
-		return nil, fmt.Errorf("the record takes %d bytes as JSON; at most %d are allowed", len(tail), maxMeta)
+		return nil, err
 	}
 	metaSize := len(tail)
 	tail = append(tail, footerMagic...)
@@ -90,7 +68,7 @@ func decodeEntry(file io.ReaderAt, size int64, buf []byte) (cache.Entry, error) 
 	bodySize := int64(binary.BigEndian.Uint64(footer[8:]))
 	metaSize := int64(binary.BigEndian.Uint32(footer[16:]))
 	// The lengths are checked before anything is allocated by them; the comparison cannot overflow.
-	if metaSize > maxMeta || bodySize < 0 || bodySize != size-footerSize-metaSize {
+	if metaSize > layout.MaxEntry || bodySize < 0 || bodySize != size-footerSize-metaSize {
 		return cache.Entry{}, damageError("its lengths do not add up")
 	}
 	if behind := footerSize + metaSize; behind <= int64(len(tail)) {
@@ -111,24 +89,14 @@ func decodeEntry(file io.ReaderAt, size int64, buf []byte) (cache.Entry, error) 
 }
 
 func decodeMeta(text []byte, bodySize int64) (cache.Entry, error) {
-	var m meta
-	if err := json.Unmarshal(text, &m); err != nil {
-		return cache.Entry{}, damageError("its record is not readable: " + err.Error())
+	entry, err := layout.DecodeEntry(text)
+	if err != nil {
+		return cache.Entry{}, damageError(err.Error())
 	}
-	if m.Record.Size != bodySize {
+	if entry.Record.Size != bodySize {
 		return cache.Entry{}, damageError("its record tells another size than its footer")
 	}
-	name, err := url.PathUnescape(m.Scope)
-	if err != nil {
-		return cache.Entry{}, damageError("its scope is not readable")
-	}
-	workspace, err1 := cache.ParseWorkspace(m.Workspace)
-	scope, err2 := cache.ParseScope(name)
-	hash, err3 := cache.ParseHash(m.Hash)
-	if err := errors.Join(err1, err2, err3); err != nil {
-		return cache.Entry{}, damageError("its key is not valid: " + err.Error())
-	}
-	return cache.Entry{Key: cache.Key{Workspace: workspace, Scope: scope, Hash: hash}, Record: m.Record}, nil
+	return entry, nil
 }
 
 // readFull fills p from off. A file that ends before is damaged: it got shorter since its size was asked for.

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/bezoar-cache/bezoar/internal/cache"
+	"github.com/bezoar-cache/bezoar/internal/store/layout"
 	"github.com/bezoar-cache/bezoar/internal/store/storetest"
 )
 
@@ -91,7 +92,7 @@ func TestDecodeRefuses(t *testing.T) {
 		"an impossible scope":  withMeta(body, `{"workspace":"w","scope":"%zz","hash":"1","record":{"size":6}}`),
 		"an impossible digest": withMeta(body, `{"workspace":"w","scope":"trusted","hash":"1","record":{"size":6,"sha256":"12"}}`),
 		"JSON beyond the bound": withMeta(body, `{"workspace":"w","scope":"trusted","hash":"1","record":{"size":6},"x":"`+
-			strings.Repeat("x", maxMeta)+`"}`),
+			strings.Repeat("x", layout.MaxEntry)+`"}`),
 	} {
 		entry, err := decode(file)
 		if _, ok := errors.AsType[damageError](err); !ok {
@@ -103,7 +104,7 @@ func TestDecodeRefuses(t *testing.T) {
 // TestEncodeRefuses keeps a record that could not be read again from being written.
 func TestEncodeRefuses(t *testing.T) {
 	record := storetest.Record(nil)
-	record.Producer.TokenName = strings.Repeat("x", maxMeta)
+	record.Producer.TokenName = strings.Repeat("x", layout.MaxEntry)
 	if _, err := encodeTail(cache.Entry{Key: storetest.Key("1"), Record: record}); err == nil {
 		t.Error("no error")
 	}

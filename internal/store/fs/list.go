@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 
 	"github.com/bezoar-cache/bezoar/internal/cache"
+	"github.com/bezoar-cache/bezoar/internal/store/layout"
 )
 
 // listBatch is how many names are read from a directory at once.
@@ -68,7 +69,7 @@ func (s *Store) List(ctx context.Context, workspace cache.Workspace) iter.Seq2[c
 		if workspace == "" {
 			l.walk(ctx, s.entries, levels)
 		} else {
-			l.walk(ctx, filepath.Join(s.entries, fileName(string(workspace))), levels-1)
+			l.walk(ctx, filepath.Join(s.entries, layout.FileName(string(workspace))), levels-1)
 		}
 	}
 }

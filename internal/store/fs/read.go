@@ -23,7 +23,7 @@ func (s *Store) Open(ctx context.Context, key cache.Key) (*cache.Object, error) 
 	}
 	return &cache.Object{
 		Entry:    f.entry,
-		Body:     &body{file: f.file, left: f.entry.Record.Size},
+		Body:     newBody(f),
 		SetAside: func(reason string) error { return s.setAsideOpen(f, reason) },
 	}, nil
 }
@@ -134,9 +134,17 @@ func (s *Store) verifyBody(ctx context.Context, f *found, moved func()) error {
 type body struct {
 	file *os.File
 	left int64
+	size int64
 }
 
-var _ io.WriterTo = (*body)(nil)
+var (
+	_ io.WriterTo = (*body)(nil)
+	_ io.ReaderAt = (*body)(nil)
+)
+
+func newBody(f *found) *body {
+	return &body{file: f.file, left: f.entry.Record.Size, size: f.entry.Record.Size}
+}
 
 func (b *body) Read(p []byte) (int, error) {
 	if b.left == 0 {
@@ -161,6 +169,11 @@ func (b *body) WriteTo(w io.Writer) (int64, error) {
 		err = b.cut()
 	}
 	return n, err
+}
+
+// ReadAt is independent of what Read has read.
+func (b *body) ReadAt(p []byte, off int64) (int, error) {
+	return io.NewSectionReader(b.file, 0, b.size).ReadAt(p, off)
 }
 
 func (b *body) cut() error {

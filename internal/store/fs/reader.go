@@ -12,6 +12,7 @@ import (
 	"sync"
 
 	"github.com/bezoar-cache/bezoar/internal/cache"
+	"github.com/bezoar-cache/bezoar/internal/store/layout"
 )
 
 // Reader looks into the directory of a store for people. It changes nothing there, sets nothing aside, and needs no right to write; servers
@@ -76,7 +77,7 @@ func (r *Reader) Look(ctx context.Context, key cache.Key) (*Finding, error) {
 		found.Damage = damage
 		return found, nil
 	}
-	found.Body = &body{file: f.file, left: f.entry.Record.Size}
+	found.Body = newBody(f)
 	if f.entry.Key != key {
 		found.Damage = damageError(fmt.Sprintf("it is the entry of another key, %q", f.entry.Key))
 		return found, nil
@@ -93,7 +94,7 @@ func (r *Reader) Look(ctx context.Context, key cache.Key) (*Finding, error) {
 
 // Scopes returns the scopes of a workspace in which there is an entry of hash, in order, at most so many.
 func (r *Reader) Scopes(ctx context.Context, workspace cache.Workspace, hash cache.Hash, most int) ([]cache.Scope, error) {
-	dir := filepath.Join(r.store.entries, fileName(string(workspace)))
+	dir := filepath.Join(r.store.entries, layout.FileName(string(workspace)))
 	names, err := os.ReadDir(dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, trouble("list the scopes of the workspace", err)

@@ -1,4 +1,4 @@
-package fs
+package layout
 
 import (
 	"net/url"
@@ -28,7 +28,7 @@ func TestFileName(t *testing.T) {
 		strings.Repeat("a", 140): strings.Repeat("a", 140),
 		strings.Repeat("a", 141): "=6e816ec42ddb7baf8dc674b626a858bbffaf76b6f43c4b7ac94c82c9588c963b",
 	} {
-		if got := fileName(name); got != want {
+		if got := FileName(name); got != want {
 			t.Errorf("%q: got %q, want %q", name, got, want)
 		}
 	}
@@ -45,8 +45,8 @@ func TestFileNameProperties(t *testing.T) {
 		if isDevice(escaped) {
 			t.Fatalf("%q is a device", escaped)
 		}
-		got := fileName(name)
-		if got == "" || len(got) > maxName || strings.ToLower(got) != got || strings.Trim(got, ".") != got || got[0] == '-' {
+		got := FileName(name)
+		if got == "" || len(got) > MaxName || strings.ToLower(got) != got || strings.Trim(got, ".") != got || got[0] == '-' {
 			t.Fatalf("%q became %q", name, got)
 		}
 		for _, c := range []byte(got) {
@@ -54,7 +54,7 @@ func TestFileNameProperties(t *testing.T) {
 				t.Fatalf("%q became %q", name, got)
 			}
 		}
-		if hashed := got[0] == '='; hashed != (len(escaped) > maxName) {
+		if hashed := got[0] == '='; hashed != (len(escaped) > MaxName) {
 			t.Fatalf("%q became %q", name, got)
 		}
 	})

@@ -1,33 +1,21 @@
-package fs
+// Package layout holds what all places for entries have in common: how a key becomes a name in a file system or bucket, and how key and
+// record become the text beside a body.
+package layout
 
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"path/filepath"
 	"strings"
-
-	"github.com/bezoar-cache/bezoar/internal/cache"
 )
 
-// maxName bounds a file name in bytes. Most file systems take 255, eCryptfs 143.
-const maxName = 140
+// MaxName bounds a file name in bytes. Most file systems take 255, eCryptfs 143.
+const MaxName = 140
 
-// path returns where the entry of key lies.
-func (s *Store) path(key cache.Key) string {
-	return filepath.Join(s.entries, fileName(string(key.Workspace)), fileName(string(key.Scope)), inScope(key.Hash))
-}
-
-// inScope returns where in the directory of a scope the entry of hash lies.
-func inScope(hash cache.Hash) string {
-	sum := sha256.Sum256([]byte(hash))
-	return filepath.Join(hex.EncodeToString(sum[:1]), fileName(string(hash)))
-}
-
-// fileName turns a name from outside into a file name. It is injective, also when upper and lower case are
+// FileName turns a name from outside into a file name of at most [MaxName] bytes. It is injective, also when upper and lower case are
 // taken for the same: [escape] can be undone, and the form for long names begins with a byte that
 // escape never yields.
-func fileName(name string) string {
-	if escaped := escape(name); len(escaped) <= maxName {
+func FileName(name string) string {
+	if escaped := escape(name); len(escaped) <= MaxName {
 		return escaped
 	}
 	sum := sha256.Sum256([]byte(name))
