@@ -70,6 +70,8 @@ type Content struct {
 	Size int64
 	// Meta is kept beside the object: ASCII letters, digits, '.', '-' and '_', at most [MaxMeta] bytes.
 	Meta string
+	// InParts sends the body in parts, however small it is, as is done with large ones: a start-up check tries that way as well.
+	InParts bool
 }
 
 // MaxMeta bounds Content.Meta: S3 takes 2 KB for all names and values together.
