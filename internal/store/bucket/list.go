@@ -61,7 +61,7 @@ func (s *Store) yieldAll(ctx context.Context, batch []Info, yield func(cache.Ent
 	group.SetLimit(headsAtOnce)
 	for i, info := range batch {
 		group.Go(func() error {
-			results[i] = s.look(ctx, info)
+			results[i] = s.look(ctx, info, true)
 			return nil
 		})
 	}
@@ -74,7 +74,8 @@ func (s *Store) yieldAll(ctx context.Context, batch []Info, yield func(cache.Ent
 	return true
 }
 
-func (s *Store) look(ctx context.Context, info Info) listed {
+// look finds out what an object is. What is damaged is set aside if the caller says so.
+func (s *Store) look(ctx context.Context, info Info, setAside bool) listed {
 	if !info.HasMeta {
 		full, err := s.bucket.Head(ctx, info.Name)
 		if errors.Is(err, ErrNotExist) {
@@ -94,8 +95,11 @@ func (s *Store) look(ctx context.Context, info Info) listed {
 	if err == nil {
 		entry, err = s.inspect(info, entry.Key)
 	}
+	if err != nil && setAside {
+		err = s.unfit(ctx, info, entry.Key, err)
+	}
 	if err != nil {
-		return listed{err: s.unfit(ctx, info, entry.Key, err)}
+		return listed{err: err}
 	}
 	return listed{entry: entry}
 }

@@ -137,22 +137,32 @@ func (s *Store) Open(ctx context.Context, key cache.Key) (*cache.Object, error) 
 		return nil, s.unfit(ctx, info, key, err)
 	}
 	setAside := func(reason string) error { return s.setAside(ctx, info, reason) }
-	var r io.Reader = raw
-	if s.cipher != nil {
-		text, err := layout.EncodeEntry(entry)
-		if err == nil {
-			r, err = s.cipher.Decrypt(raw, text)
-		}
-		if err != nil {
-			raw.Close()
-			return nil, s.unfit(ctx, info, key, cipherError("its body", err))
-		}
+	body, err := s.decrypt(raw, entry)
+	if err != nil {
+		raw.Close()
+		return nil, s.unfit(ctx, info, key, err)
 	}
 	return &cache.Object{
 		Entry:    entry,
-		Body:     newVerified(r, raw, entry.Record, func(d damageError) error { return s.unfit(ctx, info, key, d) }),
+		Body:     newVerified(body, raw, entry.Record, func(d damageError) error { return s.unfit(ctx, info, key, d) }),
 		SetAside: setAside,
 	}, nil
+}
+
+// decrypt returns what raw reads in its plain form.
+func (s *Store) decrypt(raw *reader, entry cache.Entry) (io.Reader, error) {
+	if s.cipher == nil {
+		return raw, nil
+	}
+	text, err := layout.EncodeEntry(entry)
+	if err != nil {
+		return nil, err
+	}
+	body, err := s.cipher.Decrypt(raw, text)
+	if err != nil {
+		return nil, cipherError("its body", err)
+	}
+	return body, nil
 }
 
 // openElsewhere describes the entry and says where a client finds its body.

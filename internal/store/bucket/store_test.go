@@ -486,3 +486,43 @@ func TestLongNamesFit(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// TestLook shows what is there, and changes nothing.
+func TestLook(t *testing.T) {
+	for _, c := range []bucket.Cipher{nil, &cipher{}} {
+		b := membucket.New()
+		s := open(t, b, bucket.Options{Cipher: c})
+		body := storetest.Body(1, 100_000)
+		mustPut(t, s, key, body)
+		other := cache.Key{Workspace: key.Workspace, Scope: "pr/1", Hash: key.Hash}
+		mustPut(t, s, other, []byte("another"))
+		look := func() *bucket.Finding {
+			t.Helper()
+			found, err := s.Look(t.Context(), key)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(found.Close)
+			return found
+		}
+		found := look()
+		if got, err := io.ReadAll(found.Body); err != nil || !bytes.Equal(got, body) || found.Key != key || found.Damage != nil {
+			t.Errorf("got %d bytes of %q, %v, %v", len(got), found.Key, err, found.Damage)
+		}
+		b.Edit(found.Name, func(body []byte, meta string) ([]byte, string) { body[50_000] ^= 1; return body, meta })
+		before := fmt.Sprint(b.Names())
+		if found := look(); found.Damage == nil || found.Body != nil || found.Key != key {
+			t.Errorf("damaged: got %+v", found)
+		}
+		if after := fmt.Sprint(b.Names()); after != before {
+			t.Errorf("there was %s, and is %s", before, after)
+		}
+		if _, err := s.Look(t.Context(), storetest.Key("2")); !errors.Is(err, cache.ErrNotExist) {
+			t.Errorf("of nothing: %v", err)
+		}
+		scopes, err := s.Scopes(t.Context(), key.Workspace, key.Hash, 10)
+		if err != nil || fmt.Sprint(scopes) != "[pr/1 trusted]" {
+			t.Errorf("scopes: %v, %v", scopes, err)
+		}
+	}
+}
