@@ -24,7 +24,16 @@ const BinaryVariable = "BEZOAR_BINARY"
 const commandTimeout = time.Minute
 
 // Binary is a built bezoar command.
-type Binary struct{ path string }
+type Binary struct {
+	path    string
+	environ []string
+}
+
+// With returns the binary with more in its environment, as NAME=value, such as the credentials of a storage.
+func (b Binary) With(environ ...string) Binary {
+	b.environ = append(b.environ[:len(b.environ):len(b.environ)], environ...)
+	return b
+}
 
 // Build builds the command from this source, or takes the one that $BEZOAR_BINARY names.
 func Build(tb testing.TB) Binary {
@@ -34,7 +43,7 @@ func Build(tb testing.TB) Binary {
 		if err != nil {
 			tb.Fatal(err)
 		}
-		return Binary{abs}
+		return Binary{path: abs}
 	}
 	path := filepath.Join(tb.TempDir(), "bezoar")
 	build := exec.CommandContext(tb.Context(), "go", "build", "-o", path, "github.com/bezoar-cache/bezoar/cmd/bezoar")
@@ -42,13 +51,13 @@ func Build(tb testing.TB) Binary {
 	if out, err := build.CombinedOutput(); err != nil {
 		tb.Fatalf("go build: %v\n%s", err, out)
 	}
-	return Binary{path}
+	return Binary{path: path}
 }
 
 // Command is a command of bezoar that knows nothing of the machine's settings.
 func (b Binary) Command(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, b.path, args...)
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=/nonexistent"}
+	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=/nonexistent"}, b.environ...)
 	cmd.WaitDelay = 10 * time.Second
 	return cmd
 }

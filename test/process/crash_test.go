@@ -76,7 +76,7 @@ func TestKilledInAStorm(t *testing.T) {
 		for i, st := range storms {
 			for _, body := range st.bodies {
 				wg.Go(func() {
-					status, _, err := do(ctx, "PUT", s.URL+"/v1/cache/"+st.hash, body)
+					status, _, err := bezoar.Do(ctx, "PUT", s.URL+"/v1/cache/"+st.hash, body)
 					switch {
 					case err != nil:
 						broken.Add(1)
@@ -97,7 +97,7 @@ func TestKilledInAStorm(t *testing.T) {
 		s = binary.Serve(t, data)
 		for i, st := range storms {
 			url := s.URL + "/v1/cache/" + st.hash
-			status, got, err := do(t.Context(), "GET", url, nil)
+			status, got, err := bezoar.Do(t.Context(), "GET", url, nil)
 			ack := acks[i].Load()
 			switch {
 			case err != nil:
@@ -116,7 +116,7 @@ func TestKilledInAStorm(t *testing.T) {
 			if status == http.StatusOK {
 				want = http.StatusConflict
 			}
-			if status, body, err := do(t.Context(), "PUT", url, st.bodies[0]); err != nil || status != want {
+			if status, body, err := bezoar.Do(t.Context(), "PUT", url, st.bodies[0]); err != nil || status != want {
 				t.Errorf("PUT %s after the crash: %d %s %v, want %d", st.hash, status, body, err, want)
 			}
 		}
