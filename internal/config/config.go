@@ -21,15 +21,29 @@ import (
 // Its String, JSON and log forms hold no secret.
 //
 // The tags of a field: name; help; default, in the form of an environment variable; shown, the default in words where it
-// depends on the machine; enum, the only values; min and max, both allowed; example, for hints.
+// depends on the machine; enum, the only values; min and max, both allowed; example, for hints; needs, what it means nothing without: a
+// bucket as the store, or another setting.
 type Config struct {
-	Listen    []Listener `name:"listen" default:"127.0.0.1:8099" example:"127.0.0.1:8099" help:"Where to listen: host:port, unix:/path.sock or systemd (sockets handed over by systemd)"`
-	Data      Path       `name:"data" shown:"the user's state directory" example:"/var/lib/bezoar" help:"Directory of the ledger and, unless --store says otherwise, of the artifacts"`
-	Store     StoreURL   `name:"store" shown:"store in the data directory" example:"file:///var/lib/bezoar/store" help:"Where artifacts are kept, as a URL: file:///path"`
-	PublicURL PublicURL  `name:"public-url" example:"https://cache.example.com" help:"URL under which clients reach this server; printed at start"`
-	TLSCert   Path       `name:"tls-cert" example:"/etc/bezoar/tls.crt" help:"File with the TLS certificate chain, PEM; needs --tls-key"`
-	TLSKey    Path       `name:"tls-key" example:"/etc/bezoar/tls.key" help:"File with the key of the TLS certificate, PEM; needs --tls-cert"`
-	Tokens    []Token    `name:"tokens" example:"name=ci;access=trusted;hash=sha256:..." help:"Static tokens by hash: name=ci;workspace=web;access=trusted;hash=sha256:...;expires=2027-01-01"`
+	Listen []Listener `name:"listen" default:"127.0.0.1:8099" example:"127.0.0.1:8099" help:"Where to listen: host:port, unix:/path.sock or systemd (sockets handed over by systemd)"`
+	Data   Path       `name:"data" shown:"the user's state directory" example:"/var/lib/bezoar" help:"Directory of the ledger and, unless --store says otherwise, of the artifacts"`
+	Store  StoreURL   `name:"store" shown:"store in the data directory" example:"file:///var/lib/bezoar/store" help:"Where artifacts are kept, as a URL: file:///path, or a bucket with its parameters: s3://bucket/prefix?region=eu-central-1, gs://bucket/prefix, azblob://container/prefix?account=acme"`
+
+	WriteWait   Wait          `name:"write-wait" default:"2s" min:"0s" max:"forever" needs:"bucket" help:"How long an upload waits for the bucket before it is acknowledged and sent from the spool; 0s: not at all; forever: until the bucket has it"`
+	SpoolDir    Path          `name:"spool-dir" shown:"spool in the data directory" example:"/var/lib/bezoar/spool" needs:"bucket" help:"Directory of uploads under way, and of those that were acknowledged and wait for the bucket"`
+	SpoolSize   Size          `name:"spool-size" default:"10GiB" min:"1MiB" max:"1PiB" needs:"bucket" help:"Most bytes of uploads that are under way or wait for the bucket, in bytes or with a unit"`
+	SpoolAge    time.Duration `name:"spool-age" default:"24h" min:"1s" max:"720h" needs:"bucket" help:"How long an acknowledged upload may wait for the bucket before it is given up"`
+	SpoolDrain  time.Duration `name:"spool-drain" default:"30s" min:"0s" max:"24h" needs:"bucket" help:"How long acknowledged uploads are still sent to the bucket at SIGTERM, after the last transfer; what is left stays in the spool"`
+	TierDir     Path          `name:"tier-dir" example:"/var/cache/bezoar" needs:"bucket" help:"Directory of a local cache in front of the bucket"`
+	TierSize    Size          `name:"tier-size" default:"20GiB" min:"1MiB" max:"1PiB" needs:"tier-dir" help:"Most bytes that the local cache keeps, in bytes or with a unit"`
+	VerifyAhead UpTo          `name:"verify-ahead" default:"8MiB" min:"0" max:"all" needs:"bucket" help:"Artifacts from the bucket up to this size are verified whole before their first byte is sent; the end of larger ones waits until they are; all: every one"`
+	Seal        string        `name:"seal" default:"record" enum:"record,aead" help:"How entries are protected in the store: record seals the record of each; aead encrypts artifacts and records in a bucket, too"`
+	Redirect    string        `name:"redirect" default:"off" enum:"off,on" help:"Whether downloads are redirected to signed URLs of the bucket, where nothing verifies them on the way"`
+	RedirectTTL time.Duration `name:"redirect-ttl" default:"5m" min:"1s" max:"1h" needs:"redirect" help:"How long the signed URL of a redirect is good for"`
+
+	PublicURL PublicURL `name:"public-url" example:"https://cache.example.com" help:"URL under which clients reach this server; printed at start"`
+	TLSCert   Path      `name:"tls-cert" example:"/etc/bezoar/tls.crt" help:"File with the TLS certificate chain, PEM; needs --tls-key"`
+	TLSKey    Path      `name:"tls-key" example:"/etc/bezoar/tls.key" help:"File with the key of the TLS certificate, PEM; needs --tls-cert"`
+	Tokens    []Token   `name:"tokens" example:"name=ci;access=trusted;hash=sha256:..." help:"Static tokens by hash: name=ci;workspace=web;access=trusted;hash=sha256:...;expires=2027-01-01"`
 
 	Policy      Path `name:"policy" example:"/etc/bezoar/policy.yaml" help:"File with the policy: which CI identities may read and write what"`
 	SealKeyFile Path `name:"seal-key-file" shown:"seal.key in the data directory" example:"/etc/bezoar/seal.key" help:"File with the keys that seal entries and sign sessions; made at the first start if it is the default one"`
@@ -58,14 +72,23 @@ type Config struct {
 	ShutdownTimeout time.Duration `name:"shutdown-timeout" default:"30s" min:"0s" max:"24h" help:"How long running transfers may go on at SIGTERM"`
 }
 
-// Format of log lines and treatment of unknown formats.
+// Values of settings that are one of a few.
 const (
+	SealRecord = "record"
+	SealAEAD   = "aead"
+
+	RedirectOff = "off"
+	RedirectOn  = "on"
+
 	LogText = "text"
 	LogJSON = "json"
 
 	UnknownRefuse = "refuse"
 	UnknownStore  = "store"
 )
+
+// DefaultSpoolDir is the directory of the spool unless another one is named.
+func (c *Config) DefaultSpoolDir() Path { return Path(filepath.Join(string(c.Data), "spool")) }
 
 // DefaultSealKeyFile is the path of the key file that a server makes for itself if it is missing.
 func (c *Config) DefaultSealKeyFile() Path { return Path(filepath.Join(string(c.Data), "seal.key")) }

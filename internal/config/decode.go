@@ -89,11 +89,14 @@ func (s *setting) accepts(n node) error {
 	if s.example == "" {
 		hint = "write a text"
 	}
-	isNumber, isSize := s.typ == reflect.TypeFor[int](), s.typ == reflect.TypeFor[Size]()
+	isNumber := s.typ == reflect.TypeFor[int]()
+	measures := slices.Contains([]reflect.Type{
+		reflect.TypeFor[Size](), reflect.TypeFor[UpTo](), reflect.TypeFor[time.Duration](), reflect.TypeFor[Wait](),
+	}, s.typ)
 	switch {
 	case n.kind == plain:
 		return nil
-	case n.kind == integer && (isNumber || isSize || s.typ == reflect.TypeFor[time.Duration]()):
+	case n.kind == integer && (isNumber || measures):
 		return nil
 	case n.kind == str && isNumber && strictyaml.Digits(n.text) && len(n.text) < 19: // longer ones are texts to the parser
 		return &flaw{"is a text, not a whole number", "write it without quotes"}

@@ -183,6 +183,9 @@ func (l *loader) fill() {
 	if c.SealKeyFile == "" && !l.bad["seal-key-file"] {
 		c.SealKeyFile = c.DefaultSealKeyFile()
 	}
+	if c.SpoolDir == "" && !l.bad["spool-dir"] {
+		c.SpoolDir = c.DefaultSpoolDir()
+	}
 	if c.Store.Scheme == "" {
 		c.Store = fileStore(filepath.Join(string(c.Data), "store"))
 	}
@@ -245,6 +248,7 @@ func (l *loader) check() {
 			l.report(of["max-inflated-size"], "max-inflated-size", &flaw{fmt.Sprintf("%v is less than max-artifact-size, %v", c.MaxInflatedSize, c.MaxArtifactSize), hint})
 		}
 	}
+	l.checkStore()
 	l.checkListeners()
 	l.checkTokens()
 }

@@ -74,7 +74,21 @@ func show(v reflect.Value) string {
 // TestPrecedence tries each setting in every combination of file, environment and flag.
 func TestPrecedence(t *testing.T) {
 	// What a setting cannot be without.
-	companion := map[string]string{"tls-cert": "--tls-key=/k", "tls-key": "--tls-cert=/k", "max-inflated-size": "--max-artifact-size=1"}
+	const bucket = "--store=s3://bucket/prefix"
+	companion := map[string]string{
+		"tls-cert": "--tls-key=/k", "tls-key": "--tls-cert=/k", "max-inflated-size": "--max-artifact-size=1",
+		"seal": bucket, "redirect": bucket,
+	}
+	for _, s := range settings() {
+		switch s.needs {
+		case "bucket":
+			companion[s.name] = bucket
+		case "tier-dir":
+			companion[s.name] = bucket + " --tier-dir=/tier"
+		case "redirect":
+			companion[s.name] = bucket + " --redirect=on"
+		}
+	}
 	for _, s := range settings() {
 		texts := samples(t, s)
 		for layers := range 8 {
@@ -95,8 +109,8 @@ func TestPrecedence(t *testing.T) {
 					args = append(args, "--"+s.name+"="+texts[2])
 					want, wantSource = texts[2], "--"+s.name
 				}
-				if c := companion[s.name]; c != "" && layers != 0 {
-					args = append(args, c)
+				if layers != 0 {
+					args = append(args, strings.Fields(companion[s.name])...)
 				}
 				c, sources, err := load(t, args, environ, d)
 				if err != nil {
@@ -109,6 +123,9 @@ func TestPrecedence(t *testing.T) {
 					}
 					if s.name == "store" {
 						want = "file:///home/u/.local/state/bezoar/store"
+					}
+					if s.name == "spool-dir" {
+						want = "/home/u/.local/state/bezoar/spool"
 					}
 					if s.name == "seal-key-file" {
 						want = "/home/u/.local/state/bezoar/seal.key"

@@ -14,13 +14,15 @@ import (
 
 // WriteYAML prints the configuration as a file that gives the same configuration, with the source of each line as a comment.
 // A secret that was given itself is printed as [Redacted], which [Load] refuses: whoever uses the output must
-// put it in again. Settings without a value are commented out.
+// put it in again. Settings without a value, and those that mean nothing here, are commented out.
 func (c *Config) WriteYAML(w io.Writer, sources *Sources) error {
 	out := bufio.NewWriter(w)
 	for _, s := range settings() {
 		v, source := s.value(c), sources.Of(s.name)
 		switch {
 		case s.of != nil: // printed with its secret
+		case c.lacks(s) != "":
+			fmt.Fprintf(out, "# %s: only with %s\n", s.name, c.lacks(s))
 		case s.typ == reflect.TypeFor[Secret]():
 			if file := v.Interface().(Secret).File(); file != "" {
 				printLine(out, s.name+"-file: "+quoteYAML(file), source)

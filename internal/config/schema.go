@@ -78,6 +78,12 @@ func (s *setting) schemaDefault() any {
 	return s.def
 }
 
+// Patterns of values with a unit.
+const (
+	sizes     = `[0-9]+ ?([kKMGT]?B|[KMGTP]iB)?`
+	durations = `\+?(0|([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))+`
+)
+
 // typeSchema returns the schema of a setting's type, or nil for structs that have settings of their own.
 func typeSchema(t reflect.Type) *jsonschema.Schema {
 	text := func(pattern string) *jsonschema.Schema {
@@ -90,16 +96,20 @@ func typeSchema(t reflect.Type) *jsonschema.Schema {
 		return text(`^[^~$]`)
 	case reflect.TypeFor[Size]():
 		return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{
-			{Type: "integer", Minimum: "0"}, text(`^[0-9]+ ?([kKMGT]?B|[KMGTP]iB)?$`),
+			{Type: "integer", Minimum: "0"}, text(`^` + sizes + `$`),
 		}}
 	case reflect.TypeFor[time.Duration]():
-		return text(`^\+?(0|([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))+$`)
+		return text(`^` + durations + `$`)
 	case reflect.TypeFor[Listener]():
 		return text(`^(systemd|unix:.+|.*:[0-9]+)$`)
 	case reflect.TypeFor[Address]():
 		return text(`:[0-9]+$`)
+	case reflect.TypeFor[Wait]():
+		return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{{Type: "integer", Minimum: "0", Maximum: "0"}, text(`^(forever|` + durations + `)$`)}}
+	case reflect.TypeFor[UpTo]():
+		return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{{Type: "integer", Minimum: "0"}, text(`^(all|` + sizes + `)$`)}}
 	case reflect.TypeFor[StoreURL]():
-		return text(`^[fF][iI][lL][eE]:///`)
+		return text(`^([fF][iI][lL][eE]:///|([sS]3|[gG][sS]|[aA][zZ][bB][lL][oO][bB])://[a-z0-9])`)
 	case reflect.TypeFor[PublicURL]():
 		return text(`^[hH][tT][tT][pP][sS]?://`)
 	case reflect.TypeFor[Secret]():

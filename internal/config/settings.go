@@ -19,6 +19,7 @@ type setting struct {
 	example  string
 	enum     []string
 	min, max string
+	needs    string // what it means nothing without; see [Config.lacks]
 	required bool
 	list     bool
 	typ      reflect.Type // of one item, if it is a list
@@ -49,7 +50,7 @@ func fields(t reflect.Type) []*setting {
 		f := t.Field(i)
 		s := &setting{
 			name: f.Tag.Get("name"), help: f.Tag.Get("help"), def: f.Tag.Get("default"), shown: f.Tag.Get("shown"),
-			example: f.Tag.Get("example"), min: f.Tag.Get("min"), max: f.Tag.Get("max"),
+			example: f.Tag.Get("example"), min: f.Tag.Get("min"), max: f.Tag.Get("max"), needs: f.Tag.Get("needs"),
 			required: f.Tag.Get("required") == "true", typ: f.Type, field: i,
 		}
 		if enum := f.Tag.Get("enum"); enum != "" {
@@ -60,6 +61,9 @@ func fields(t reflect.Type) []*setting {
 		}
 		if s.example == "" {
 			s.example = s.def
+		}
+		if s.needs != "" {
+			s.help += "; only with " + strings.TrimSuffix(needed(s.needs), " as the store")
 		}
 		all = append(all, s)
 	}
@@ -112,6 +116,10 @@ func (s *setting) parseType(text string) (any, error) {
 		return parseListener(text)
 	case reflect.TypeFor[Address]():
 		return parseAddress(text)
+	case reflect.TypeFor[Wait]():
+		return parseWait(text)
+	case reflect.TypeFor[UpTo]():
+		return parseUpTo(text)
 	case reflect.TypeFor[StoreURL]():
 		return parseStoreURL(text)
 	case reflect.TypeFor[PublicURL]():
@@ -139,9 +147,9 @@ func (s *setting) metavar() string {
 		return "path"
 	case reflect.TypeFor[int]():
 		return "count"
-	case reflect.TypeFor[Size]():
+	case reflect.TypeFor[Size](), reflect.TypeFor[UpTo]():
 		return "size"
-	case reflect.TypeFor[time.Duration]():
+	case reflect.TypeFor[time.Duration](), reflect.TypeFor[Wait]():
 		return "duration"
 	case reflect.TypeFor[Listener](), reflect.TypeFor[Address]():
 		return "address"
