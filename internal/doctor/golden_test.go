@@ -71,6 +71,17 @@ func TestGolden(t *testing.T) {
 	}
 	golden(t, "healthy.json", out.String())
 
+	// A workspace with all that people move from.
+	r = examine(t, Options{Server: server(healthy.URL), Environ: []string{"NX_CLOUD_ACCESS_TOKEN=x", "NXCACHE_AZURE_ACCOUNT_KEY=x"},
+		Workspace: write(t, map[string]string{
+			"nx.json": `{"targetDefaults": {"build": {"cache": true}}, "nxCloudId": "0123456789abcdef01234567",
+				"s3": {"bucket": "b", "region": "r"}, "azure": {"container": "c", "connectionString": "x"}, "cacheDirectory": "/mnt/nx",
+				"tasksRunnerOptions": {"default": {"runner": "nx-remotecache-azure"}}}`,
+			"package.json":    `{"devDependencies": {"@nx/s3-cache": "5.0.7", "@nx/shared-fs-cache": "5.0.4", "nx-remotecache-azure": "20.0.0"}}`,
+			".nx/key/key.ini": "x", "node_modules/nx/package.json": goodNx, "node_modules/@nx/s3-cache/package.json": "{}",
+		})})
+	golden(t, "moving.txt", render(t, r, Style{Unicode: true}))
+
 	limited := serve(t, &fake{before: on("PUT", status(413, "text/html", "<html>"))})
 	r = examine(t, Options{Server: server(limited.URL + "/"), Token: Setting{Set: true, Source: "environment"}, Size: testSize})
 	golden(t, "broken.txt", render(t, r, Style{}))

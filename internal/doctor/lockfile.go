@@ -23,7 +23,7 @@ func (w *workspace) readLock() {
 			continue
 		}
 		w.lockFile = name
-		w.locked = scanLock(io.LimitReader(f, maxLock), append([]string{"nx"}, rivals...))
+		w.locked = scanLock(io.LimitReader(f, maxLock), append([]string{"nx"}, rivalNames()...))
 		f.Close()
 		return
 	}

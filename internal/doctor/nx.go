@@ -72,36 +72,6 @@ func (e *exam) checkNxJSON() {
 	}
 }
 
-func (e *exam) checkRivals() {
-	w := e.workspace
-	var installed, declared []string
-	for _, name := range rivals {
-		_, inManifest := w.manifest.declared(name)
-		_, inLock := w.locked[name]
-		switch {
-		case w.exists("node_modules/" + name + "/package.json"):
-			installed = append(installed, name)
-		case inManifest || inLock:
-			declared = append(declared, name)
-		}
-	}
-	details := Details{"installed": installed, "declared": declared}
-	f := Finding{ID: IDNxPackages, Status: Warn, bypass: true, Details: details,
-		Do: "Remove it: npm uninstall " + strings.Join(append(append([]string{}, installed...), declared...), " ") + " (or the same with your package manager)."}
-	switch {
-	case len(installed) > 0:
-		f.Title = strings.Join(installed, ", ") + " is installed"
-		f.Means = "Nx prefers it, silently, to the cache that " + ServerVariable + " names."
-	case len(declared) > 0:
-		f.Title = strings.Join(declared, ", ") + " is declared, though not installed here"
-		f.Means = "Where it is installed, Nx prefers it, silently, to the cache that " + ServerVariable + " names."
-	default:
-		e.ok(IDNxPackages, details, "no other cache package is installed or declared")
-		return
-	}
-	e.add(f)
-}
-
 // checkCloud follows nrwl/nx, packages/nx/src/utils/nx-cloud-utils.ts, isNxCloudUsed.
 func (e *exam) checkCloud() {
 	w := e.workspace
@@ -138,49 +108,8 @@ func (e *exam) checkCloud() {
 		e.ok(IDNxCloud, details, "Nx Cloud is configured, but turned off by %s", off)
 	default:
 		e.add(Finding{ID: IDNxCloud, Status: Warn, bypass: true, Title: "Nx Cloud is configured: " + strings.Join(why, ", "),
-			Means: "Nx uses the cloud's cache and never asks this server.",
-			Do:    "Remove that, or put \"neverConnectToCloud\": true into nx.json.", Details: details})
-	}
-}
-
-// checkRunner looks for what keeps Nx 20 from its newer cache, the only one that knows HTTP: nrwl/nx 20.8,
-// packages/nx/src/tasks-runner/cache.ts, dbCacheEnabled, and run-command.ts, getTasksRunnerPath. Nx 21 has neither.
-func (e *exam) checkRunner() {
-	w := e.workspace
-	var custom []string
-	for name, r := range w.config.runners() {
-		switch r.Runner {
-		case "", "nx-cloud", "@nrwl/nx-cloud", "nx/tasks-runners/default", "@nx/workspace/tasks-runners/default", "@nrwl/workspace/tasks-runners/default":
-		default:
-			if name == "default" {
-				custom = append(custom, r.Runner)
-			}
-		}
-	}
-	legacy := ""
-	switch {
-	case w.config.truth("useLegacyCache"):
-		legacy = "\"useLegacyCache\": true in nx.json"
-	case w.value("NX_DISABLE_DB").Value == "true":
-		legacy = "NX_DISABLE_DB=true"
-	case w.value("NX_DB_CACHE").Value == "false":
-		legacy = "NX_DB_CACHE=false"
-	}
-	old := !w.nx.known || w.nx.version.less(version{major: 21})
-	switch {
-	case legacy != "" && old:
-		e.add(Finding{ID: IDNxRunner, Status: Warn, bypass: true, Title: legacy + " selects Nx's old cache",
-			Means: "The old cache does not know " + ServerVariable + ": this server is never asked.", Do: "Remove that setting."})
-	case len(custom) > 0 && old:
-		e.add(Finding{ID: IDNxRunner, Status: Warn, bypass: true, Title: "nx.json names a task runner of its own: " + strings.Join(custom, ", "),
-			Means: "Runners such as nx-remotecache-* bring a cache of their own, or get in the way of this one.",
-			Do:    "Remove \"runner\" from tasksRunnerOptions and uninstall the package.", Details: Details{"runners": custom}})
-	case len(custom) > 0:
-		e.add(Finding{ID: IDNxRunner, Status: Warn, Title: "nx.json names a task runner of its own: " + strings.Join(custom, ", "),
-			Means: "Nx 21 and later ignore it, and with it the cache that it was to bring.",
-			Do:    "Remove \"runner\" from tasksRunnerOptions and uninstall the package.", Details: Details{"runners": custom}})
-	default:
-		e.ok(IDNxRunner, nil, "Nx's own task runner is used")
+			Means: "Nx asks the cloud first of all caches, and never this server.",
+			Do:    "Remove that, or put \"neverConnectToCloud\": true into nx.json. " + read("nx-cloud.md"), Details: details})
 	}
 }
 

@@ -71,6 +71,22 @@ func TestWorkspace(t *testing.T) {
 
 		{name: "a rival is installed", files: map[string]string{nx: goodNx, config: goodConfig, "node_modules/@nx/s3-cache/package.json": "{}"}, outcome: "nx.packages=warn", says: "npm uninstall @nx/s3-cache"},
 		{name: "an older rival is declared", files: map[string]string{nx: goodNx, config: goodConfig, "package.json": `{"dependencies": {"@nx/powerpack-azure-cache": "1"}}`}, outcome: "nx.packages=warn", says: "@nx/powerpack-azure-cache is declared"},
+		{name: "a rival with all that belongs to it", files: map[string]string{nx: goodNx, "node_modules/@nx/s3-cache/package.json": "{}", ".nx/key/key.ini": "hunter2hunter2",
+			"package.json": `{"devDependencies": {"@nx/s3-cache": "5.0.7"}}`, ".env": "NX_S3_ENCRYPTION_KEY=hunter2hunter2",
+			config: `{"s3": {"bucket": "b", "region": "r", "secretAccessKey": "hunter2hunter2"}, "targetDefaults": {"b": {"cache": true}}}`},
+			outcome: "nx.packages=warn", says: `It is in node_modules/@nx/s3-cache, package.json (devDependencies), "s3" in nx.json (bucket, region, secretAccessKey), NX_S3_ENCRYPTION_KEY (.env).`},
+		{name: "the credentials of a rival", files: map[string]string{nx: goodNx, "node_modules/@nx/azure-cache/package.json": "{}",
+			config: `{"azure": {"container": "c", "connectionString": "hunter2hunter2"}, "targetDefaults": {"b": {"cache": true}}}`},
+			outcome: "nx.packages=warn", says: "Revoke the credentials in azure.connectionString in nx.json."},
+		{name: "a rival without a key", files: map[string]string{nx: goodNx, config: goodConfig, "node_modules/@nx/gcs-cache/package.json": "{}"}, outcome: "nx.packages=warn", says: "steps aside where it finds none"},
+		{name: "a rival without settings", files: map[string]string{nx: goodNx, config: goodConfig, "node_modules/@nx/gcs-cache/package.json": "{}"}, outcome: "nx.packages=warn", says: `nx.json has no "gcs"`},
+		{name: "a rival with a page", files: map[string]string{nx: goodNx, config: goodConfig, "package.json": `{"dependencies": {"@nx/azure-cache": "5"}}`}, outcome: "nx.packages=warn", says: "docs/migrate/nx-azure-cache.md"},
+		{name: "a shared directory", files: map[string]string{nx: goodNx, config: `{"cacheDirectory": "/mnt/nx", "targetDefaults": {"b": {"cache": true}}}`, "package.json": `{"devDependencies": {"@nx/shared-fs-cache": "5"}}`},
+			env: []string{"NX_CACHE_DIRECTORY=/mnt/x"}, outcome: "nx.packages=warn", says: `"cacheDirectory" in nx.json, NX_CACHE_DIRECTORY (environment). It needs a key (NX_KEY or .nx/key/key.ini), and steps aside where it finds none, as here. The shared directory counts in CI only`},
+		{name: "two rivals", files: map[string]string{nx: goodNx, config: goodConfig, "package.json": `{"devDependencies": {"@nx/s3-cache": "5", "@nx/gcs-cache": "5"}}`}, outcome: "nx.packages=warn", says: "docs/migrate/nx-s3-cache.md and docs/migrate/nx-gcs-cache.md"},
+		{name: "settings of a rival that is gone", files: map[string]string{nx: goodNx, config: `{"s3": {"bucket": "b"}, "targetDefaults": {"b": {"cache": true}}}`}},
+		{name: "credentials of a rival that is gone", files: map[string]string{nx: goodNx, config: `{"s3": {"accessKeyId": "hunter2hunter2"}, "targetDefaults": {"b": {"cache": true}}}`}, outcome: "nx.packages=warn", says: "s3.accessKeyId in nx.json"},
+		{name: "settings of odd types", files: map[string]string{nx: goodNx, config: `{"s3": "x", "gcs": null, "azure": [1], "cacheDirectory": 7, "targetDefaults": {"b": {"cache": true}}}`}},
 
 		{name: "cloud", files: map[string]string{nx: goodNx, config: "{ // note\n\"nxCloudId\": \"abc\", \"targetDefaults\": {\"b\": {\"cache\": true,},}, }"}, outcome: "nx.cloud=warn", says: "nxCloudId in nx.json"},
 		{name: "cloud turned off", files: map[string]string{nx: goodNx, config: `{"nxCloudId": "abc", "neverConnectToCloud": true, "targetDefaults": {"b": {"cache": true}}}`}},
@@ -84,6 +100,14 @@ func TestWorkspace(t *testing.T) {
 			outcome: "nx.runner=warn", says: "nx-remotecache-s3", version: "20.8.4"},
 		{name: "custom runner, Nx 24", files: map[string]string{nx: goodNx, config: `{"tasksRunnerOptions": {"default": {"runner": "nx-remotecache-s3"}}, "targetDefaults": {"b": {"cache": true}}}`},
 			outcome: "nx.runner=warn", says: "ignore it"},
+		{name: "custom runner with variables", files: map[string]string{nx: goodNx, ".env": "NXCACHE_AZURE_ACCOUNT_KEY=hunter2hunter2\nNXCACHE_READ=true",
+			config: `{"tasksRunnerOptions": {"default": {"runner": "nx-remotecache-azure"}}, "targetDefaults": {"b": {"cache": true}}}`}, env: []string{"NXCACHE_AZURE_CONTAINER=c"},
+			outcome: "nx.runner=warn", says: "NXCACHE_AZURE_ACCOUNT_KEY (.env), NXCACHE_AZURE_CONTAINER (environment), NXCACHE_READ (.env)"},
+		{name: "credentials of a runner that is gone", files: map[string]string{nx: goodNx, config: goodConfig}, env: []string{"NX_CACHE_REDIS_URL=redis://:hunter2@h"},
+			outcome: "nx.runner=warn", says: "NX_CACHE_REDIS_URL (environment)"},
+		{name: "what is left of a runner", files: map[string]string{nx: goodNx, config: goodConfig, "package.json": `{"devDependencies": {"@pellegrims/nx-remotecache-s3": "8"}}`}, env: []string{"NXCACHE_S3_BUCKET=b"}},
+		{name: "variables of Nx itself", files: map[string]string{nx: goodNx, config: goodConfig}, env: []string{"NX_CACHE_DIRECTORY=x", "NX_CACHE_PROJECT_GRAPH=false"}},
+		{name: "a runner that is not the default one", files: map[string]string{nx: goodNx, config: `{"tasksRunnerOptions": {"ci": {"runner": "nx-remotecache-s3"}}, "targetDefaults": {"b": {"cache": true}}}`}},
 		{name: "legacy cache, Nx 20", files: map[string]string{nx: `{"version": "20.8.4"}`, config: `{"useLegacyCache": true, "targetDefaults": {"b": {"cache": true}}}`}, outcome: "nx.runner=warn", says: "old cache"},
 		{name: "legacy cache, Nx 24", files: map[string]string{nx: goodNx, config: `{"useLegacyCache": true, "targetDefaults": {"b": {"cache": true}}}`}},
 
@@ -140,6 +164,24 @@ func TestWorkspace(t *testing.T) {
 				t.Errorf("a secret is shown:\n%s", out.String())
 			}
 		})
+	}
+}
+
+// TestLeftovers: what does nothing is named, and is no reason to warn.
+func TestLeftovers(t *testing.T) {
+	t.Parallel()
+	r := examine(t, Options{Connect: refuse, Environ: []string{ServerVariable + "=http://127.0.0.1:9", "NXCACHE_S3_BUCKET=b"}, Workspace: write(t, map[string]string{
+		"node_modules/nx/package.json": goodNx, "nx.json": `{"s3": {"bucket": "b"}, "targetDefaults": {"b": {"cache": true}}}`,
+		"package.json": `{"devDependencies": {"@pellegrims/nx-remotecache-s3": "8", "@nx-aws-plugin/nx-aws-cache": "3"}}`,
+	})})
+	for id, want := range map[string]string{
+		IDNxPackages: `no other cache package is installed or declared; "s3" in nx.json (bucket) is left over, and nothing reads it`,
+		IDNxRunner: "Nx's own task runner is used; of another one are left over, without effect: @nx-aws-plugin/nx-aws-cache in package.json (devDependencies), " +
+			"@pellegrims/nx-remotecache-s3 in package.json (devDependencies), NXCACHE_S3_BUCKET (environment)",
+	} {
+		if f := finding(t, r, id); f.Status != OK || f.Title != want {
+			t.Errorf("%s: %s, %s", id, f.Status, f.Title)
+		}
 	}
 }
 

@@ -8,15 +8,6 @@ import (
 	"strings"
 )
 
-// rivals are the packages that Nx prefers to the HTTP cache, in the order in which it asks: nrwl/nx,
-// packages/nx/src/tasks-runner/cache.ts, DbCache._getRemoteCache.
-var rivals = []string{
-	"@nx/s3-cache", "@nx/powerpack-s3-cache",
-	"@nx/shared-fs-cache", "@nx/powerpack-shared-fs-cache",
-	"@nx/gcs-cache", "@nx/powerpack-gcs-cache",
-	"@nx/azure-cache", "@nx/powerpack-azure-cache",
-}
-
 // nxConfig is what matters of nx.json. Values of a wrong type are left out, field by field: it is Nx's
 // part to complain about them.
 type nxConfig struct {
@@ -34,13 +25,30 @@ type manifest struct {
 	Nx                   json.RawMessage   `json:"nx"`
 }
 
+// lists are the fields of package.json that declare packages.
+func (m manifest) lists() map[string]map[string]string {
+	return map[string]map[string]string{
+		"dependencies": m.Dependencies, "devDependencies": m.DevDependencies, "optionalDependencies": m.OptionalDependencies,
+	}
+}
+
 func (m manifest) declared(name string) (string, bool) {
-	for _, list := range []map[string]string{m.Dependencies, m.DevDependencies, m.OptionalDependencies} {
-		if v, ok := list[name]; ok {
+	for _, field := range []string{"dependencies", "devDependencies", "optionalDependencies"} {
+		if v, ok := m.lists()[field][name]; ok {
 			return v, true
 		}
 	}
 	return "", false
+}
+
+// place says in which field of package.json a package is declared, or is empty.
+func (m manifest) place(name string) string {
+	for _, field := range []string{"dependencies", "devDependencies", "optionalDependencies"} {
+		if _, ok := m.lists()[field][name]; ok {
+			return "package.json (" + field + ")"
+		}
+	}
+	return ""
 }
 
 func (w *workspace) readConfig() {

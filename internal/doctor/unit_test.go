@@ -284,7 +284,7 @@ func FuzzFiles(f *testing.F) {
 			t.Errorf("%d bytes became %d", len(text), len(got))
 		}
 		parseDotenv(text)
-		scanLock(strings.NewReader(text), rivals)
+		scanLock(strings.NewReader(text), rivalNames())
 		if s := printable(text, 50); strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f }) {
 			t.Errorf("not printable: %q", s)
 		}
