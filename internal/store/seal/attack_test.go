@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -40,11 +41,12 @@ type disk struct {
 	plain  *fs.Store // the attacker's
 	log    bytes.Buffer
 	reg    *prometheus.Registry
+	now    time.Time
 }
 
 // newDisk has the victim's entry, and one that the attacker uploaded to his own scope under the same hash, both sealed.
 func newDisk(t *testing.T) *disk {
-	d := &disk{t: t, dir: t.TempDir(), reg: prometheus.NewRegistry()}
+	d := &disk{t: t, dir: t.TempDir(), reg: prometheus.NewRegistry(), now: time.Date(2026, 2, 3, 4, 5, 6, 0, time.UTC)}
 	log := slog.New(slog.NewTextHandler(&d.log, nil))
 	inner, err := fs.Open(d.dir, fs.Options{Logger: log})
 	if err != nil {
@@ -55,7 +57,12 @@ func newDisk(t *testing.T) *disk {
 			t.Error(err)
 		}
 	})
-	d.server = seal.New(inner, ring(1), seal.Options{Logger: log, Registerer: d.reg})
+	clock := func() time.Time { return d.now }
+	graves, err := seal.NewGraveyard(t.Context(), &records{}, seal.GraveyardOptions{Logger: log, Now: clock})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.server = distinct{seal.New(inner, ring(1), seal.Options{Logger: log, Registerer: d.reg, Now: clock, Graves: graves}), new(atomic.Int64)}
 	d.plain = openFS(t, d.dir)
 	d.put(d.server, victim, honest)
 	d.put(d.server, own, poison)
@@ -262,7 +269,7 @@ func (d *disk) wantRefused(key cache.Key) {
 	if !strings.Contains(d.log.String(), "level=ERROR") || strings.Count(d.log.String(), "\n") != 1 {
 		t.Errorf("want one line of alarm, the log says:\n%s", &d.log)
 	}
-	if got := counts(t, d.reg); strings.Contains(d.log.String(), "seal") != (got["broken"]+got["missing"]+got["unknown_key"] == 1) {
+	if got := counts(t, d.reg); (strings.Contains(d.log.String(), "seal") || strings.Contains(d.log.String(), "was deleted")) != (got["broken"]+got["missing"]+got["unknown_key"]+got["rolled_back"] == 1) {
 		t.Errorf("counted %v, logged %s", got, &d.log)
 	}
 	if _, _, err := storetest.Get(t.Context(), d.server, key); !errors.Is(err, cache.ErrNotExist) {
@@ -344,19 +351,75 @@ func TestAttacksAreListed(t *testing.T) {
 	}
 }
 
-// TestRollback shows the limit: an entry that was good under its key is good when it comes back.
+// TestRollback puts an entry back that was good under its key until it was deleted, or set aside by who uses the store.
 func TestRollback(t *testing.T) {
+	remove := map[string]func(d *disk) error{
+		"deleted": func(d *disk) error { return d.server.Delete(d.t.Context(), victim) },
+		"set aside": func(d *disk) error {
+			obj, err := d.server.Open(d.t.Context(), victim)
+			if err != nil {
+				return err
+			}
+			defer obj.Close()
+			return obj.SetAside("purged")
+		},
+	}
+	for name, remove := range remove {
+		for _, what := range []string{"into the free place", "in place of a later one", "before an upload"} {
+			t.Run(name+", put back "+what, func(t *testing.T) {
+				d := newDisk(t)
+				path := d.file(victim)
+				old, err := os.ReadFile(path)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := remove(d); err != nil {
+					t.Fatal(err)
+				}
+				d.put(d.server, victim, []byte("a later build"))
+				if _, body, err := storetest.Get(t.Context(), d.server, victim); err != nil || string(body) != "a later build" {
+					t.Fatalf("the later one: got %q, %v", body, err)
+				}
+				if what == "in place of a later one" {
+					d.edit(path, func([]byte) []byte { return old })
+				} else {
+					err := d.server.Delete(t.Context(), victim)
+					if err := errors.Join(err, os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, old, 0o600)); err != nil {
+						t.Fatal(err)
+					}
+				}
+				d.now = d.now.Add(time.Hour)
+				if what == "before an upload" {
+					d.put(d.server, victim, honest)
+					if _, body, err := storetest.Get(t.Context(), d.server, victim); err != nil || !bytes.Equal(body, honest) {
+						t.Errorf("got %q, %v", body, err)
+					}
+					return
+				}
+				d.wantRefused(victim)
+				if got := counts(t, d.reg); got["rolled_back"] != 1 || !strings.Contains(d.log.String(), "reason=rolled_back") {
+					t.Errorf("counted %v, logged %s", got, &d.log)
+				}
+			})
+		}
+	}
+}
+
+// TestRollbackOfAnother: what is buried is one entry, not its key, its body, or those that carry its seal without a right to.
+func TestRollbackOfAnother(t *testing.T) {
 	d := newDisk(t)
-	path := d.file(victim)
-	old, err := os.ReadFile(path)
-	if err != nil {
+	d.forge(storetest.Key("2"), poison, d.record(victim), nil) // the victim's seal
+	if err := d.server.Delete(t.Context(), storetest.Key("2")); err != nil {
 		t.Fatal(err)
 	}
-	if err := d.server.Delete(t.Context(), victim); err != nil {
+	d.forge(storetest.Key("3"), poison, d.record(victim), nil)
+	if _, _, err := storetest.Get(t.Context(), d.server, storetest.Key("3")); !errors.Is(err, cache.ErrDamaged) {
+		t.Fatalf("got %v", err)
+	}
+	if err := d.server.Delete(t.Context(), own); err != nil {
 		t.Fatal(err)
 	}
-	d.put(d.server, victim, []byte("a later build"))
-	d.edit(path, func([]byte) []byte { return old })
+	d.now = d.now.Add(time.Hour)
 	if _, body, err := storetest.Get(t.Context(), d.server, victim); err != nil || !bytes.Equal(body, honest) {
 		t.Errorf("got %q, %v", body, err)
 	}

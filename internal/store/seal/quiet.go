@@ -1,6 +1,8 @@
 package seal
 
 import (
+	"context"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -54,13 +56,22 @@ func (q *quiet) ask(reason string) (may bool, muted int) {
 
 // alarm says that an entry's seal is not good, unless that was said too often of late.
 func (s *store) alarm(reason, what string, key cache.Key, flaw error) {
+	s.say(slog.LevelError, reason, what, key, flaw)
+}
+
+// warn says what is amiss, within the same bounds.
+func (s *store) warn(reason, what string, key cache.Key, err error) {
+	s.say(slog.LevelWarn, reason, what, key, err)
+}
+
+func (s *store) say(level slog.Level, reason, what string, key cache.Key, err error) {
 	may, muted := s.quiet.ask(reason)
 	if !may {
 		return
 	}
-	attrs := []any{"key", key.String(), "reason", reason, "error", flaw.Error()}
+	attrs := []any{"key", key.String(), "reason", reason, "error", err.Error()}
 	if muted > 0 {
 		attrs = append(attrs, "more_since_the_last_line", muted)
 	}
-	s.log.Error(what, attrs...)
+	s.log.Log(context.Background(), level, what, attrs...)
 }

@@ -2,7 +2,7 @@
 // write to the disk or bucket can then remove entries, but neither change one, nor move one to another key, nor
 // make one: what is not as it was sealed is a miss and an alarm.
 //
-// What a seal cannot see is an entry that is put back as it was at an earlier time, under its own key.
+// What a seal alone cannot see is an entry that is put back under its own key as it was before it was deleted. That is what [Graves] are for.
 package seal
 
 import (
@@ -21,7 +21,7 @@ import (
 )
 
 // BrokenSeals is the counter of entries that were asked for and whose seal was not good, by "reason": missing, broken, unknown_key,
-// and later_release, which is no attack but an older server beside a newer one.
+// rolled_back, and later_release, which is no attack but an older server beside a newer one.
 const BrokenSeals = "bezoar_broken_seals_total"
 
 // Options of a sealed store. The zero value will do.
@@ -30,8 +30,10 @@ type Options struct {
 	Logger *slog.Logger
 	// Registerer takes the counter. Nil: nothing is counted. Several stores may share one.
 	Registerer prometheus.Registerer
-	// Now is the clock of the bounds on the log. Nil: [time.Now].
+	// Now is the clock of the bounds on the log, and of the time that deletions may take. Nil: [time.Now].
 	Now func() time.Time
+	// Graves keep entries from coming back after they were deleted. Nil: nothing does.
+	Graves Graves
 }
 
 // store is a [cache.Store] that seals what goes into another and verifies what comes out.
@@ -39,6 +41,8 @@ type store struct {
 	inner  cache.Store
 	marker cache.Marker // nil if inner keeps no notes
 	keys   keyring.Keys
+	graves Graves // nil: none
+	now    func() time.Time
 	log    *slog.Logger
 	quiet  *quiet
 	broken *prometheus.CounterVec
@@ -49,20 +53,21 @@ type store struct {
 // purpose, ring.Derive("seal").
 //
 // An entry whose seal is not good is never given out. It is set aside, or deleted where the store has no place for that, and is
-// [cache.ErrDamaged]; one that another, newer server seems to have sealed is left alone and is [cache.ErrNotExist]. Objects
-// come from inner as they are, so that the kernel can still move their bytes.
+// [cache.ErrDamaged]; one that another, newer server seems to have sealed is left alone and is [cache.ErrNotExist]. One that was deleted
+// and is back is treated like one with a broken seal, but for the few minutes that a deletion may take, in which it is
+// [cache.ErrNotExist]. Objects come from inner as they are, so that the kernel can still move their bytes; their SetAside buries first.
 func New(inner cache.Store, keys keyring.Keys, options Options) cache.Store {
 	if len(keys) == 0 {
 		panic("seal: no keys") // every entry would be taken for forged: a bug
 	}
-	s := &store{inner: inner, keys: keys, log: options.Logger}
+	s := &store{inner: inner, keys: keys, graves: options.Graves, log: options.Logger}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
 	if options.Now == nil {
 		options.Now = time.Now
 	}
-	s.quiet = &quiet{now: options.Now}
+	s.now, s.quiet = options.Now, &quiet{now: options.Now}
 	s.broken = newCounter(options.Registerer)
 	if marker, ok := inner.(cache.Marker); ok {
 		s.marker = marker
@@ -79,7 +84,7 @@ func newCounter(reg prometheus.Registerer) *prometheus.CounterVec {
 		Name: BrokenSeals,
 		Help: "Entries that were asked for and whose seal was not good, by reason. All but later_release are worth a page: somebody changed what is stored, or servers have different keys.",
 	}, []string{"reason"})
-	for _, reason := range []string{"missing", "broken", "unknown_key", "later_release"} {
+	for _, reason := range []string{"missing", "broken", "unknown_key", "rolled_back", "later_release"} {
 		counter.WithLabelValues(reason) // so that the first one is an increase
 	}
 	if reg == nil {
@@ -97,15 +102,18 @@ func newCounter(reg prometheus.Registerer) *prometheus.CounterVec {
 
 // Open implements [cache.Store].
 func (s *store) Open(ctx context.Context, key cache.Key) (*cache.Object, error) {
-	obj, err := s.inner.Open(ctx, key)
+	obj, deleted, flaw, err := s.open(ctx, key)
 	if err != nil {
 		return nil, err
 	}
-	flaw := Verify(s.keys, key, obj.Record)
 	if flaw == nil {
+		s.buryFirst(ctx, obj)
 		return obj, nil
 	}
 	defer obj.Close()
+	if s.isGoing(deleted, flaw) {
+		return nil, fmt.Errorf("%w: %q: %w", cache.ErrNotExist, key, flaw)
+	}
 	return nil, s.refuse(ctx, key, obj, flaw)
 }
 
@@ -137,6 +145,8 @@ func (s *store) refuse(ctx context.Context, key cache.Key, obj *cache.Object, fl
 	switch {
 	case errors.Is(flaw, ErrUnknownKey):
 		what = "an entry's seal is of a key that this server does not have: it is set aside and was not served; the key was removed, or somebody put the entry there"
+	case errors.Is(flaw, ErrRolledBack):
+		what = "an entry that was deleted is there again: it is set aside and was not served; somebody put it back, or its deletion was broken off"
 	case errors.Is(flaw, ErrMissing):
 		what = "an entry has no seal: it is set aside and was not served; it is from a time before seals, or somebody put it there"
 	}
@@ -179,6 +189,8 @@ func reasonOf(flaw error) string {
 		return "unknown_key"
 	case errors.Is(flaw, ErrLater):
 		return "later_release"
+	case errors.Is(flaw, ErrRolledBack):
+		return "rolled_back"
 	default:
 		return "broken"
 	}
@@ -205,16 +217,17 @@ func (s *store) Create(ctx context.Context, key cache.Key) (cache.Draft, error) 
 	return &draft{Draft: inner, by: s.keys.Active(), key: key}, nil
 }
 
-// Delete implements [cache.Store].
-func (s *store) Delete(ctx context.Context, key cache.Key) error { return s.inner.Delete(ctx, key) }
-
 // List implements [cache.Store]. An entry whose seal is not good comes with an error that says why: it is there, and can be deleted.
-// One that a later release sealed comes without.
+// One that a later release sealed comes without, and one whose deletion may be under way does not come.
 func (s *store) List(ctx context.Context, workspace cache.Workspace) iter.Seq2[cache.Entry, error] {
 	return func(yield func(cache.Entry, error) bool) {
 		for entry, err := range s.inner.List(ctx, workspace) {
 			if err == nil {
-				if flaw := Verify(s.keys, entry.Key, entry.Record); flaw != nil && !errors.Is(flaw, ErrLater) {
+				deleted, flaw := s.verify(entry.Key, entry.Record)
+				if s.isGoing(deleted, flaw) {
+					continue
+				}
+				if flaw != nil && !errors.Is(flaw, ErrLater) {
 					err = fmt.Errorf("the entry %q is not fit to be served: %w", entry.Key, flaw)
 				}
 			}
