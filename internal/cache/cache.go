@@ -231,6 +231,11 @@ func Progress(ctx context.Context) {
 	}
 }
 
+// WithProgress returns a context under which [Progress] calls f, from any goroutine: for stores that wait for another one themselves.
+func WithProgress(ctx context.Context, f func()) context.Context {
+	return context.WithValue(ctx, progressKey{}, f)
+}
+
 // storeError tells trouble from a store's plain answers.
 func storeError(ctx context.Context, err error) error {
 	switch {

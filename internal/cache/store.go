@@ -82,6 +82,8 @@ type Object struct {
 	// Pending says that the entry is acknowledged and safe on this machine, but not in the storage that all share: what another
 	// server wrote may turn out to have been first, and then takes its place. Nobody may keep a copy of it.
 	Pending bool
+	// Copy says that the entry is a copy on this machine, for which the storage that all share was not asked: another server may have deleted it there.
+	Copy bool
 	// URL is where a client may fetch the body by itself, for a short time, without a credential of this server. Empty: it reads Body.
 	URL string
 }

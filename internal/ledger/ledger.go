@@ -96,11 +96,13 @@ func open(ctx context.Context, path string) (*Ledger, error) {
 // once, SQLite sometimes fails one of them in the change to write-ahead logging, where it does not wait for locks.
 func create(ctx context.Context, dir string) error {
 	path := filepath.Join(dir, FileName)
+	// The mark comes after the ledger. Looked for before it, it cannot come in between the two looks when others make both right now.
+	mark := filepath.Join(dir, markName)
+	_, errMark := os.Lstat(mark)
 	if _, err := os.Lstat(path); err == nil {
 		return nil
 	}
-	mark := filepath.Join(dir, markName)
-	if _, err := os.Lstat(mark); err == nil {
+	if errMark == nil {
 		return fmt.Errorf("%w: %s is not there, but %s says that its server asked for credentials. Restore it from a backup; or remove %s to begin without tokens, with a server that is open to its own machine",
 			ErrLost, path, mark, mark)
 	}
