@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/prometheus/client_golang/prometheus"
@@ -18,7 +19,7 @@ import (
 	"github.com/bezoar-cache/bezoar/internal/config"
 	"github.com/bezoar-cache/bezoar/internal/ledger"
 	"github.com/bezoar-cache/bezoar/internal/server"
-	"github.com/bezoar-cache/bezoar/internal/store/fs"
+	"github.com/bezoar-cache/bezoar/internal/store/seal"
 	"github.com/bezoar-cache/bezoar/internal/trust"
 	"github.com/bezoar-cache/bezoar/internal/trust/oidc"
 )
@@ -64,6 +65,9 @@ func serve(ctx context.Context, cfg *config.Config, warnings []string, env *envi
 	return app.run(ctx)
 }
 
+// recordingEnd bounds the wait for the ledger at the end.
+const recordingEnd = 5 * time.Second
+
 // app is the server's parts, wired together.
 type app struct {
 	cfg      *config.Config
@@ -74,8 +78,9 @@ type app struct {
 	ledger     *ledger.Ledger
 	auth       *trust.Authenticator
 	identities *oidc.Verifier // nil without --policy
-	storeDir   string
-	store      *fs.Store
+	place      string         // of the artifacts, for people
+	graves     *seal.Graveyard
+	closers    []func() error
 	tls        *tls.Config
 	server     *server.Server
 	listeners  []net.Listener
@@ -148,6 +153,7 @@ func (a *app) run(ctx context.Context) error {
 	background, endBackground := context.WithCancel(context.WithoutCancel(ctx))
 	defer endBackground()
 	group.Go(func() error { return a.auth.Run(background) })
+	group.Go(func() error { return a.graves.Run(background) })
 	if a.policy != nil {
 		group.Go(func() error { return a.identities.Run(background) })
 		group.Go(func() error { a.policy.Run(background); return nil })
@@ -203,13 +209,7 @@ func (a *app) close() error {
 	if a.telemetry != nil {
 		a.telemetry.Close()
 	}
-	if a.store != nil {
-		errs = append(errs, a.store.Close())
-	}
-	if a.ledger != nil {
-		errs = append(errs, a.ledger.Close())
-	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, a.closeAll())...)
 }
 
 func newLogger(cfg *config.Config, w io.Writer) *slog.Logger {

@@ -18,7 +18,7 @@ func (a *app) announce(w io.Writer) {
 	}
 	fmt.Fprintf(w, "bezoar %s serves on %s\n\n", version(), strings.Join(a.addresses(), ", "))
 	line := func(name, text string) { fmt.Fprintf(w, "  %-12s %s\n", name, text) }
-	line("artifacts", a.storeDir)
+	line("artifacts", a.place)
 	line("ledger", a.ledger.Path())
 	line("workspaces", a.workspaces())
 	line("access", a.access())
@@ -42,7 +42,7 @@ func (a *app) announce(w io.Writer) {
 
 func (a *app) announceJSON() {
 	attrs := []any{
-		"version", version(), "url", a.baseURL(), "addresses", a.addresses(), "store", a.storeDir, "ledger", a.ledger.Path(), "open", a.auth.Open(),
+		"version", version(), "url", a.baseURL(), "addresses", a.addresses(), "store", a.place, "ledger", a.ledger.Path(), "open", a.auth.Open(),
 		"workspaces", a.auth.Workspaces(),
 	}
 	if a.policy != nil {

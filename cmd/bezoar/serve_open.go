@@ -16,9 +16,6 @@ import (
 	"github.com/bezoar-cache/bezoar/internal/keyring"
 	"github.com/bezoar-cache/bezoar/internal/ledger"
 	"github.com/bezoar-cache/bezoar/internal/server"
-	"github.com/bezoar-cache/bezoar/internal/store/fs"
-	storemetrics "github.com/bezoar-cache/bezoar/internal/store/metrics"
-	"github.com/bezoar-cache/bezoar/internal/store/seal"
 	"github.com/bezoar-cache/bezoar/internal/trust"
 	"github.com/bezoar-cache/bezoar/internal/trust/oidc"
 )
@@ -33,6 +30,7 @@ func (a *app) open(ctx context.Context) (err error) {
 	if a.ledger, err = ledger.Open(ctx, string(a.cfg.Data)); err != nil {
 		return err
 	}
+	a.atEnd(a.ledger.Close)
 	ring, err := a.openKeys()
 	if err != nil {
 		return err
@@ -40,7 +38,7 @@ func (a *app) open(ctx context.Context) (err error) {
 	if err := a.openAuth(ctx, ring.Derive("session")); err != nil {
 		return err
 	}
-	store, err := a.openStore(ctx, ring.Derive("seal"))
+	store, err := a.openStore(ctx, ring)
 	if err != nil {
 		return err
 	}
@@ -121,7 +119,10 @@ func (a *app) degraded(cause string, trouble func() error) {
 	a.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "bezoar_degraded",
 		Help: "1 while a part of the server does not work as it should, by cause. tokens: the ledger cannot be read, later revocations do not hold yet. " +
-			"policy: the policy file is refused, the one before stays in force. issuer: the keys of an issuer of identities cannot be refreshed.",
+			"policy: the policy file is refused, the one before stays in force. issuer: the keys of an issuer of identities cannot be refreshed. " +
+			"graves: deletions cannot be recorded, entries that were deleted could be put back after a restart. " +
+			"entries: what is stored cannot be noted in the ledger, it is later. " +
+			"spool: uploads wait for the bucket for too long. tier: the local disk of the tier does not work, reads go to the bucket.",
 		ConstLabels: prometheus.Labels{"cause": cause},
 	}, func() float64 {
 		if trouble() != nil {
@@ -129,19 +130,6 @@ func (a *app) degraded(cause string, trouble func() error) {
 		}
 		return 0
 	}))
-}
-
-// openStore seals what the backend keeps, and measures from outside, so that a broken seal shows as damage.
-func (a *app) openStore(ctx context.Context, keys keyring.Keys) (store cache.Store, err error) {
-	a.storeDir = a.cfg.Store.Path
-	if a.store, err = fs.Open(a.storeDir, fs.Options{Logger: a.log, Now: time.Now}); err != nil {
-		return nil, err
-	}
-	if err := seal.Claim(ctx, a.store, keys); err != nil {
-		return nil, err
-	}
-	sealed := seal.New(a.store, keys, seal.Options{Logger: a.log, Registerer: a.registry, Now: time.Now})
-	return storemetrics.New(sealed, a.registry), nil
 }
 
 func (a *app) newServer(store cache.Store) *server.Server {

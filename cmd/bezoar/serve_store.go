@@ -1,0 +1,165 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/bezoar-cache/bezoar/internal/cache"
+	"github.com/bezoar-cache/bezoar/internal/config"
+	"github.com/bezoar-cache/bezoar/internal/keyring"
+	"github.com/bezoar-cache/bezoar/internal/store/bucket"
+	"github.com/bezoar-cache/bezoar/internal/store/fs"
+	storemetrics "github.com/bezoar-cache/bezoar/internal/store/metrics"
+	"github.com/bezoar-cache/bezoar/internal/store/recorded"
+	"github.com/bezoar-cache/bezoar/internal/store/seal"
+	"github.com/bezoar-cache/bezoar/internal/store/spool"
+	"github.com/bezoar-cache/bezoar/internal/store/tier"
+)
+
+// startupCheck bounds the tries on the bucket at the start.
+const startupCheck = time.Minute
+
+// openStore seals what the backend keeps, and measures from outside, so that a broken seal shows as damage.
+func (a *app) openStore(ctx context.Context, ring *keyring.Ring) (cache.Store, error) {
+	backend, err := a.openBackend(ctx, ring)
+	if err != nil {
+		return nil, err
+	}
+	keys := ring.Derive("seal")
+	if err := seal.Claim(ctx, backend, keys); err != nil {
+		return nil, err
+	}
+	if a.graves, err = seal.NewGraveyard(ctx, a.ledger, seal.GraveyardOptions{Logger: a.log, Registerer: a.registry, Now: time.Now}); err != nil {
+		return nil, err
+	}
+	a.degraded("graves", a.graves.Degraded)
+	recorder := recorded.Start(a.ledger, recorded.Options{Logger: a.log, Registerer: a.registry})
+	a.atEnd(func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), recordingEnd)
+		defer cancel()
+		if err := recorder.Close(ctx); err != nil {
+			a.log.Warn("'bezoar ledger rebuild' brings the ledger up to date", "error", err)
+		}
+		return nil
+	})
+	a.degraded("entries", recorder.Degraded)
+	// Inside the seal, so that records are noted with it.
+	sealed := seal.New(recorder.Over(backend), keys, seal.Options{Logger: a.log, Registerer: a.registry, Now: time.Now, Graves: a.graves})
+	return storemetrics.New(sealed, a.registry), nil
+}
+
+// openBackend opens what --store names.
+func (a *app) openBackend(ctx context.Context, ring *keyring.Ring) (cache.Store, error) {
+	if a.cfg.Store.IsBucket() {
+		return a.openBucketBackend(ctx, ring)
+	}
+	a.place = a.cfg.Store.Path
+	return a.openDirectory(a.place)
+}
+
+// openDirectory opens a directory that holds entries, until the server's end.
+func (a *app) openDirectory(dir string) (*fs.Store, error) {
+	store, err := fs.Open(dir, fs.Options{Logger: a.log, Now: time.Now})
+	if err != nil {
+		return nil, err
+	}
+	a.atEnd(store.Close)
+	return store, nil
+}
+
+// openBucketBackend puts spool and tier in front of a bucket. Without a directory for it, the tier keeps nothing, and verifies and shares downloads
+// all the same.
+func (a *app) openBucketBackend(ctx context.Context, ring *keyring.Ring) (cache.Store, error) {
+	a.place = a.cfg.Store.String()
+	temp := filepath.Join(string(a.cfg.SpoolDir), "scratch")
+	if err := os.MkdirAll(temp, 0o700); err != nil {
+		return nil, err
+	}
+	remote, err := a.openRemote(ctx, ring, temp)
+	if err != nil {
+		return nil, err
+	}
+	queued, err := a.openSpool(remote)
+	if err != nil {
+		return nil, err
+	}
+	if a.cfg.Redirect == config.RedirectOn {
+		return queued, nil // no body passes through here
+	}
+	return a.openTier(queued, temp)
+}
+
+func (a *app) openRemote(ctx context.Context, ring *keyring.Ring, temp string) (*bucket.Store, error) {
+	ctx, cancel := context.WithTimeout(ctx, startupCheck)
+	defer cancel()
+	b, remote, err := openBucketStore(ctx, a.cfg, ring, temp, a.log)
+	if err != nil {
+		return nil, err
+	}
+	a.atEnd(b.Close)
+	return remote, bucket.Check(ctx, b)
+}
+
+func (a *app) openSpool(remote *bucket.Store) (*spool.Store, error) {
+	local, err := a.openDirectory(string(a.cfg.SpoolDir))
+	if err != nil {
+		return nil, err
+	}
+	wait, limited := a.cfg.WriteWait.Limit()
+	if !limited {
+		wait = spool.Forever
+	}
+	queued, err := spool.Open(remote, local, spool.Options{
+		Wait: wait, MaxBytes: int64(a.cfg.SpoolSize), MaxAge: a.cfg.SpoolAge,
+		Logger: a.log, Registerer: a.registry, Now: time.Now,
+	})
+	if err != nil {
+		return nil, err
+	}
+	a.atEnd(func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), a.cfg.SpoolDrain)
+		defer cancel()
+		return queued.Close(ctx)
+	})
+	a.degraded("spool", queued.Degraded)
+	return queued, nil
+}
+
+func (a *app) openTier(inner cache.Store, temp string) (cache.Store, error) {
+	options := tier.Options{
+		TempDir: temp, VerifyAhead: max(1, int64(a.cfg.VerifyAhead)), // zero would be the default, and no body is smaller
+		Logger: a.log, Registerer: a.registry, Now: time.Now,
+	}
+	if a.cfg.VerifyAhead == config.All {
+		options.VerifyAhead = -1
+	}
+	var local cache.Store
+	if a.cfg.TierDir != "" {
+		dir, err := a.openDirectory(string(a.cfg.TierDir))
+		if err != nil {
+			return nil, err
+		}
+		local, options.Size = dir, int64(a.cfg.TierSize)
+	}
+	front, err := tier.Open(inner, local, options)
+	if err != nil {
+		return nil, err
+	}
+	a.atEnd(front.Close)
+	a.degraded("tier", front.Degraded)
+	return front.Store(), nil
+}
+
+// atEnd has something closed when the server ends, before what was opened earlier.
+func (a *app) atEnd(closeIt func() error) { a.closers = append(a.closers, closeIt) }
+
+func (a *app) closeAll() error {
+	var errs []error
+	for i := len(a.closers) - 1; i >= 0; i-- {
+		errs = append(errs, a.closers[i]())
+	}
+	return errors.Join(errs...)
+}
