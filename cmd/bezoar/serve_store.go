@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/bezoar-cache/bezoar/internal/cache"
@@ -36,7 +37,7 @@ func (a *app) openStore(ctx context.Context, ring *keyring.Ring) (cache.Store, e
 		return nil, err
 	}
 	a.degraded("graves", a.graves.Degraded)
-	recorder := recorded.Start(a.ledger, recorded.Options{Logger: a.log, Registerer: a.registry})
+	recorder := recorded.Start(a.ledger, recorded.Options{Logger: a.log, Registerer: a.registry, Left: a.bury})
 	a.atEnd(func() error {
 		ctx, cancel := context.WithTimeout(context.Background(), recordingEnd)
 		defer cancel()
@@ -49,6 +50,18 @@ func (a *app) openStore(ctx context.Context, ring *keyring.Ring) (cache.Store, e
 	// Inside the seal, so that records are noted with it.
 	sealed := seal.New(recorder.Over(backend), keys, seal.Options{Logger: a.log, Registerer: a.registry, Now: time.Now, Graves: a.graves})
 	return storemetrics.New(sealed, a.registry), nil
+}
+
+// bury keeps entries that are no more from being put back: also those that somebody with the storage took away, for whose key there is another one
+// since. All that the ledger knows was sealed here. Trouble shows in the graveyard itself.
+func (a *app) bury(ctx context.Context, entries []cache.Entry) {
+	ids := make([][16]byte, len(entries))
+	for i, e := range entries {
+		ids[i] = seal.GraveID(e.Key, e.Record)
+	}
+	if err := a.graves.Bury(ctx, ids...); err != nil {
+		a.log.Debug("entries are buried, which is not recorded yet", "entries", len(ids), "error", err)
+	}
 }
 
 // openBackend opens what --store names.
@@ -158,8 +171,8 @@ func (a *app) atEnd(closeIt func() error) { a.closers = append(a.closers, closeI
 
 func (a *app) closeAll() error {
 	var errs []error
-	for i := len(a.closers) - 1; i >= 0; i-- {
-		errs = append(errs, a.closers[i]())
+	for _, closeIt := range slices.Backward(a.closers) {
+		errs = append(errs, closeIt())
 	}
 	return errors.Join(errs...)
 }

@@ -410,3 +410,23 @@ func BenchmarkEntries(b *testing.B) {
 		b.ReportMetric(float64(info.Size())/many, "bytes/entry")
 	}
 }
+
+func TestSeals(t *testing.T) {
+	l := openTest(t, t.TempDir())
+	all := newEntries(3)
+	record(t, l, all[:2]...)
+	var got []cache.Entry
+	if err := l.Seals(t.Context(), keysOf(all), func(e cache.Entry) { got = append(got, e) }); err != nil {
+		t.Fatal(err)
+	}
+	var want []cache.Entry
+	for _, e := range all[:2] {
+		want = append(want, cache.Entry{Key: e.Key, Record: cache.Record{Seal: e.Record.Seal}})
+	}
+	if diff := cmp.Diff(want, got); diff != "" || want[0].Record.Seal == "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if err := l.Seals(t.Context(), nil, nil); err != nil {
+		t.Error(err)
+	}
+}

@@ -10,6 +10,7 @@ import (
 	"maps"
 	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -212,4 +213,54 @@ func Hashes(requests []Request, method string) []string {
 	}
 	slices.Sort(hashes)
 	return slices.Compact(hashes)
+}
+
+// Metric returns the value of a metric without labels.
+func (s *Server) Metric(tb testing.TB, name string) float64 {
+	tb.Helper()
+	status, text, err := Do(tb.Context(), "GET", s.URL+"/metrics", nil)
+	if err != nil || status != 200 {
+		tb.Fatalf("GET /metrics: %d, %v", status, err)
+	}
+	for line := range strings.Lines(string(text)) {
+		if value, ok := strings.CutPrefix(line, name+" "); ok {
+			n, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
+			if err != nil {
+				tb.Fatalf("the metric %s is %q", name, value)
+			}
+			return n
+		}
+	}
+	tb.Fatalf("there is no metric %s", name)
+	return 0
+}
+
+// AwaitMetric waits until a metric without labels is as wanted. What names the condition if it never comes true.
+func (s *Server) AwaitMetric(tb testing.TB, name, what string, cond func(float64) bool) {
+	tb.Helper()
+	deadline := time.After(awaitTimeout)
+	for {
+		got := s.Metric(tb, name)
+		if cond(got) {
+			return
+		}
+		select {
+		case <-deadline:
+			tb.Fatalf("the metric %s is %v after %v, want %s", name, got, awaitTimeout, what)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// AwaitLog waits until cond holds for what the server has logged. What names the condition if it never comes true.
+func (s *Server) AwaitLog(tb testing.TB, what string, cond func(log string) bool) {
+	tb.Helper()
+	deadline := time.After(awaitTimeout)
+	for !cond(s.Log()) {
+		select {
+		case <-deadline:
+			tb.Fatalf("no sign of this in the log after %v: %s", awaitTimeout, what)
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
 }

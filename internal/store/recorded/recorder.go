@@ -22,6 +22,8 @@ type Ledger interface {
 	RecordEntries(ctx context.Context, entries []cache.Entry) error
 	// ForgetEntries notes that the store holds none under these keys any more.
 	ForgetEntries(ctx context.Context, keys []cache.Key) error
+	// Seals calls each with what is noted under these keys: the key, and the seal in the record.
+	Seals(ctx context.Context, keys []cache.Key, each func(cache.Entry)) error
 }
 
 // Defaults of [Options].
@@ -46,6 +48,9 @@ type Options struct {
 	Batch int
 	// Interval is how long a change waits for others, unless they are enough for a batch. Zero: [DefaultInterval].
 	Interval time.Duration
+	// Left is told of entries, by key and seal, that are no more: deleted, found damaged, or no longer there when their key was written anew. Nobody may put
+	// them back. It is called before the ledger forgets them, and again with the same ones if that fails. Nil: nobody is told.
+	Left func(ctx context.Context, entries []cache.Entry)
 	// Logger is told when the ledger begins to fail, and when that is over. Nil: nobody is.
 	Logger *slog.Logger
 	// Registerer takes the metrics. Nil: nothing is counted. Each Recorder needs one of its own.

@@ -70,6 +70,17 @@ func (l *fakeLedger) ForgetEntries(ctx context.Context, keys []cache.Key) error 
 	})
 }
 
+func (l *fakeLedger) Seals(ctx context.Context, keys []cache.Key, each func(cache.Entry)) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, key := range keys {
+		if record, ok := l.entries[key]; ok {
+			each(cache.Entry{Key: key, Record: cache.Record{Seal: record.Seal}})
+		}
+	}
+	return l.err
+}
+
 func (l *fakeLedger) set(err error, hang bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

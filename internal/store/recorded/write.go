@@ -3,6 +3,7 @@ package recorded
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/bezoar-cache/bezoar/internal/cache"
@@ -62,10 +63,10 @@ func (r *Recorder) drain(batch []*change) (_ []*change, more bool) {
 
 // write brings a batch into the ledger and returns true, or false when ctx ended before it could.
 func (r *Recorder) write(ctx context.Context, batch []*change) bool {
-	entries, keys := compact(batch)
+	entries, keys, left := compact(batch)
 	closing := r.closing
 	for wait := r.opts.Interval; ; wait = min(2*wait, maxRetry) {
-		err := r.try(ctx, &entries, &keys)
+		err := r.try(ctx, &entries, &keys, left)
 		if err == nil {
 			r.report(nil)
 			return true
@@ -88,9 +89,14 @@ func (r *Recorder) write(ctx context.Context, batch []*change) bool {
 }
 
 // try writes what is left of a batch.
-func (r *Recorder) try(ctx context.Context, entries *[]cache.Entry, keys *[]cache.Key) error {
+func (r *Recorder) try(ctx context.Context, entries *[]cache.Entry, keys *[]cache.Key, left []cache.Entry) error {
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
+	if r.opts.Left != nil {
+		if err := r.tellLeft(ctx, *entries, *keys, left); err != nil {
+			return err
+		}
+	}
 	if len(*entries) > 0 {
 		if err := r.ledger.RecordEntries(ctx, *entries); err != nil {
 			return err
@@ -108,8 +114,28 @@ func (r *Recorder) try(ctx context.Context, entries *[]cache.Entry, keys *[]cach
 	return nil
 }
 
-// compact keeps the last change of each key.
-func compact(batch []*change) (entries []cache.Entry, keys []cache.Key) {
+// tellLeft tells of what the ledger knows of these keys and is no more, beside what left within the batch.
+func (r *Recorder) tellLeft(ctx context.Context, entries []cache.Entry, keys []cache.Key, left []cache.Entry) error {
+	now := make(map[cache.Key]string, len(entries)+len(keys))
+	all := slices.Clone(keys)
+	for _, e := range entries {
+		now[e.Key] = e.Record.Seal
+		all = append(all, e.Key)
+	}
+	left = slices.Clone(left)
+	err := r.ledger.Seals(ctx, all, func(known cache.Entry) {
+		if known.Record.Seal != "" && known.Record.Seal != now[known.Key] {
+			left = append(left, known)
+		}
+	})
+	if err == nil && len(left) > 0 {
+		r.opts.Left(ctx, left)
+	}
+	return err
+}
+
+// compact keeps the last change of each key. What was stored before it in the same batch has left.
+func compact(batch []*change) (entries []cache.Entry, keys []cache.Key, left []cache.Entry) {
 	last := make(map[cache.Key]int, len(batch))
 	for i, c := range batch {
 		last[c.entry.Key] = i
@@ -117,13 +143,16 @@ func compact(batch []*change) (entries []cache.Entry, keys []cache.Key) {
 	for i, c := range batch {
 		switch {
 		case last[c.entry.Key] != i:
+			if !c.gone && c.entry.Record.Seal != batch[last[c.entry.Key]].entry.Record.Seal {
+				left = append(left, c.entry)
+			}
 		case c.gone:
 			keys = append(keys, c.entry.Key)
 		default:
 			entries = append(entries, c.entry)
 		}
 	}
-	return entries, keys
+	return entries, keys, left
 }
 
 // report notes how the last attempt went and logs the change.
