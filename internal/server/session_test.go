@@ -43,7 +43,7 @@ func newSessions(t *testing.T, change ...func(*Options)) (*fixture, *[]asked) {
 		}
 		return trust.Issued{
 			Token: issued, ID: "0123456789ab", Expires: time.Now().Add(time.Hour), Workspace: "web",
-			Read: []cache.Scope{cache.Trusted, "pr/17"}, Write: "pr/17", Rule: "github pull_request",
+			Read: []cache.Scope{cache.Trusted, "pr/17"}, Write: "pr/17", Rule: "github pull_request", Producer: cache.Producer{Session: "0123456789ab", RepositoryID: "456789", RunID: "7321", ActorID: "4242"},
 		}, nil
 	}
 	return f, seen
@@ -310,7 +310,7 @@ func TestSessionsAreLoggedWithoutSecrets(t *testing.T) {
 	f.want(200, "POST", "/v1/session", []byte(exchangeForm().Encode()), "Content-Type", formType)
 	f.waitForLog(3, `"msg":"session"`)
 	log := f.log.String()
-	for _, want := range []string{`"session":"0123456789ab"`, `"rule":"github pull_request"`, `"workspace":"web"`, `"scope":"pr/17"`, `"result":"issued"`, `"expires":`, `"cause":"forged_credential"`} {
+	for _, want := range []string{`"session":"0123456789ab"`, `"repository_id":"456789"`, `"run_id":"7321"`, `"actor_id":"4242"`, `"rule":"github pull_request"`, `"workspace":"web"`, `"scope":"pr/17"`, `"result":"issued"`, `"expires":`, `"cause":"forged_credential"`} {
 		if !strings.Contains(log, want) {
 			t.Errorf("the log lacks %s:\n%s", want, log)
 		}
