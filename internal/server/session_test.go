@@ -251,23 +251,22 @@ func TestRefusedIdentities(t *testing.T) {
 	} {
 		f, _ := newSessions(t)
 		f.auth.exchange = func(string, cache.Workspace, time.Duration) (trust.Issued, error) {
-			return trust.Issued{}, &trust.DeniedError{Err: err, Reason: "because of this", Producer: cache.Producer{RunID: "7321", ActorID: "4242"}}
+			return trust.Issued{}, &trust.DeniedError{Err: err, Reason: `because of "this"`, Producer: cache.Producer{RunID: "7321", ActorID: "4242"}}
 		}
-		for form, do := range map[string]func() (*http.Response, []byte){
-			"plain": func() (*http.Response, []byte) {
-				return f.do("POST", "/v1/session", nil, "Authorization", "Bearer "+identity)
-			},
-			"RFC 8693": func() (*http.Response, []byte) {
-				return f.do("POST", "/v1/session", []byte(exchangeForm().Encode()), "Content-Type", formType)
-			},
-		} {
-			resp, body := do()
-			if got := resp.Header["Content-Type"]; resp.StatusCode != want.status || len(got) != 1 || got[0] != "text/plain" || string(body) != "because of this\n" {
-				t.Errorf("%v, %s: %d %v %s, want %d", err, form, resp.StatusCode, resp.Header, body, want.status)
-			}
-			if resp.Header.Get("Bezoar-Cause") != want.cause || resp.Header.Get("Cache-Control") != "no-store" || (resp.Header.Get("WWW-Authenticate") != "") != (want.status == 401) {
-				t.Errorf("%v, %s: %v", err, form, resp.Header)
-			}
+		resp, body := f.do("POST", "/v1/session", nil, "Authorization", "Bearer "+identity)
+		if got := resp.Header["Content-Type"]; resp.StatusCode != want.status || len(got) != 1 || got[0] != "text/plain" || string(body) != "because of \"this\"\n" {
+			t.Errorf("%v: %d %v %s, want %d", err, resp.StatusCode, resp.Header, body, want.status)
+		}
+		if resp.Header.Get("Bezoar-Cause") != want.cause || resp.Header.Get("Cache-Control") != "no-store" || (resp.Header.Get("WWW-Authenticate") != "") != (want.status == 401) {
+			t.Errorf("%v: %v", err, resp.Header)
+		}
+		// RFC 8693, section 2.2.2.
+		resp, body = f.do("POST", "/v1/session", []byte(exchangeForm().Encode()), "Content-Type", formType)
+		if got := resp.Header.Get("Content-Type"); resp.StatusCode != 400 || got != "application/json" || string(body) != `{"error":"invalid_request","error_description":"because of 'this'"}`+"\n" {
+			t.Errorf("%v, as a form: %d %v %s", err, resp.StatusCode, resp.Header, body)
+		}
+		if resp.Header.Get("Bezoar-Cause") != want.cause || resp.Header.Get("Cache-Control") != "no-store" || resp.Header.Get("WWW-Authenticate") != "" {
+			t.Errorf("%v, as a form: %v", err, resp.Header)
 		}
 		f.waitForLog(2, `"cause":"`+want.cause+`"`)
 		if log := f.log.String(); strings.Count(log, `"run_id":"7321"`) != 2 || strings.Contains(log, identity) {
