@@ -5,7 +5,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo deve
 TOOL    := $(GO) tool -modfile=tools/go.mod
 LDFLAGS := -s -w -X main.linked=$(VERSION)
 
-.PHONY: run test e2e mutants noninterference lint bench build
+.PHONY: run test e2e mutants noninterference fuzz lint bench build
 
 run: build ## serve on 127.0.0.1:8099
 	bin/bezoar serve
@@ -25,6 +25,10 @@ noninterference: ## random histories, STEPS in all (10 million take 8 minutes): 
 
 mutants: ## the same over code with a bug in it, which has to be found; one bug after the other, 2 minutes in all
 	$(GO) test -tags mutants -count=1 -timeout $(TIMEOUT) -parallel 2 -v -run Mutants ./test/noninterference
+
+FUZZTIME ?= 30s
+fuzz: ## every parser of what comes from outside, FUZZTIME each; go test runs what was found before
+	GO=$(GO) .ci/fuzz $(FUZZTIME)
 
 e2e: ## real Nx releases, from npm, against the built binary; processes killed at random
 	$(GO) test -tags e2e -count=1 -timeout $(TIMEOUT) -v ./test/...

@@ -82,7 +82,8 @@ func (q *sessionRequest) log() {
 		slog.String("remote", q.r.RemoteAddr),
 	}
 	if q.outcome.cause == "" {
-		attrs = append(attrs, slog.String("session", q.issued.ID), slog.String("rule", q.issued.Rule), slog.Time("expires", q.issued.Expires))
+		attrs = append(attrs, who(q.issued.Producer)...)
+		attrs = append(attrs, slog.String("rule", q.issued.Rule), slog.Time("expires", q.issued.Expires))
 	} else {
 		attrs = append(attrs, who(denied(q.err))...)
 		attrs = append(attrs, slog.String("cause", q.outcome.cause), slog.String("error", q.err.Error()))

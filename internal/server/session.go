@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/bezoar-cache/bezoar/internal/cache"
@@ -65,7 +66,8 @@ func (q *sessionRequest) serve() {
 	q.answer(err)
 }
 
-// answer ends the request. Identities that are refused hear why in text, whichever way they came: people read that in the log of a job.
+// answer ends the request. Who came the plain way hears why he is refused in text, which people read in the log of a job; who came by the RFC
+// hears it as that has it.
 func (q *sessionRequest) answer(err error) {
 	q.err = err
 	q.outcome = outcomeOf(q.r.Context(), http.MethodPost, err)
@@ -77,14 +79,42 @@ func (q *sessionRequest) answer(err error) {
 	h := q.w.Header()
 	// For programs, which should not have to read the text.
 	h.Set("Bezoar-Cause", q.outcome.cause)
-	if f, ok := errors.AsType[*formError](err); ok && q.form {
-		writeJSON(q.w, q.outcome.status, map[string]string{"error": f.code, "error_description": f.text})
+	if code := q.errorCode(err); code != "" {
+		q.outcome.status = http.StatusBadRequest
+		writeJSON(q.w, q.outcome.status, map[string]string{"error": code, "error_description": describe(q.outcome.text)})
 		return
 	}
 	if q.outcome.status == http.StatusUnauthorized {
 		h.Set("WWW-Authenticate", `Bearer realm="bezoar"`)
 	}
 	writeText(q.w, q.outcome.status, q.outcome.text)
+}
+
+// errorCode is the code of a refusal by RFC 8693, section 2.2.2: a subject token that is invalid for any reason, or that the policy gives nothing,
+// makes the request an invalid one. Empty where the RFC has none: for the plain form, and where the refusal is not for what was sent.
+func (q *sessionRequest) errorCode(err error) string {
+	if f, ok := errors.AsType[*formError](err); ok && q.form {
+		return f.code
+	}
+	if q.form && (q.outcome.status == http.StatusUnauthorized || q.outcome.status == http.StatusForbidden) {
+		return invalidRequest
+	}
+	return ""
+}
+
+// describe makes an error_description of a text, which has no quotation marks and backslashes and is ASCII (RFC 6749, section 5.2).
+func describe(text string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '"':
+			return '\''
+		case r == '\\':
+			return '/'
+		case r < ' ' || r > '~':
+			return '?'
+		}
+		return r
+	}, text)
 }
 
 func (q *sessionRequest) fail(p any) {

@@ -42,6 +42,8 @@ type Issued struct {
 	Write     cache.Scope
 	// Rule names what the policy decided by.
 	Rule string
+	// Producer is whose session it is.
+	Producer cache.Producer
 }
 
 // Exchange takes a CI's identity token and gives a session for what the policy grants to it, in the named workspace or, if none is named,
@@ -87,7 +89,7 @@ func (a *Authenticator) Exchange(ctx context.Context, credential string, named c
 	}
 	return Issued{
 		Token: text, ID: fresh.ID, Expires: fresh.Expires,
-		Workspace: fresh.Grant.Workspace, Read: fresh.Grant.Read, Write: fresh.Grant.Write, Rule: fresh.Rule,
+		Workspace: fresh.Grant.Workspace, Read: fresh.Grant.Read, Write: fresh.Grant.Write, Rule: fresh.Rule, Producer: fresh.Grant.Producer,
 	}, nil
 }
 

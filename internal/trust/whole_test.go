@@ -148,7 +148,7 @@ func TestTheWholeWay(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if issued.Workspace != "web" || !slices.Equal(issued.Read, tt.read) || issued.Write != tt.write || issued.Rule == "" {
+			if issued.Workspace != "web" || !slices.Equal(issued.Read, tt.read) || issued.Write != tt.write || issued.Rule == "" || issued.Producer.RunID != "1001" || issued.Producer.Session != issued.ID {
 				t.Fatalf("issued %+v", issued)
 			}
 			a, err := one.Grant(t.Context(), "Bearer "+issued.Token, "")

@@ -32,7 +32,7 @@ func TestExchangeGivesNothingTwice(t *testing.T) {
 			again.method, again.token = http.MethodPost, &token
 			wantStatus(t, again.path, s.must(t, again), http.StatusForbidden)
 		}
-		wantStatus(t, "as a form", s.must(t, s.form(token, nil)), http.StatusForbidden)
+		wantStatus(t, "as a form", s.must(t, s.form(token, nil)), http.StatusBadRequest)
 	})
 	t.Run("all at once", func(t *testing.T) {
 		token := s.githubToken(t, "push-main", nil)
@@ -73,7 +73,7 @@ func TestExchangeGivesNothingTwice(t *testing.T) {
 	t.Run("a session for another session", func(t *testing.T) {
 		for _, token := range []string{s.main, s.pull} {
 			wantStatus(t, "the exchange", s.must(t, request{method: http.MethodPost, path: "/v1/session", token: &token}), http.StatusUnauthorized)
-			wantStatus(t, "as a form", s.must(t, s.form(token, nil)), http.StatusUnauthorized)
+			wantStatus(t, "as a form", s.must(t, s.form(token, nil)), http.StatusBadRequest)
 		}
 	})
 	t.Run("a static token for a session", func(t *testing.T) {

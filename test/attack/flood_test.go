@@ -18,8 +18,8 @@ const (
 	floodAtOnce = 16
 )
 
-// TestFlood has an attacker who fills the cache. In an open world all of it lands among the entries of main. In a scoped one it lands beside
-// them, and main's are all still there.
+// TestFlood has an attacker who fills the cache, before main builds and after. In an open world all of it lands among the entries of main, and what came
+// first is what main gets. In a scoped one it lands beside them, and main's are all still there.
 func TestFlood(t *testing.T) {
 	h := newHouse(t)
 	for _, version := range extremes() {
@@ -27,38 +27,73 @@ func TestFlood(t *testing.T) {
 			c := newCommit(t, nx.Install(t, version))
 			for _, tt := range []struct {
 				name  string
-				world *world
+				world func(*testing.T) *world
 				// seen is how much of the flood main is given.
 				seen int
+				// first is what becomes of main's first build, if the flood came before it.
+				first nx.Status
 			}{
-				{"in an open world", h.open(t), flood},
-				{"in a scoped world", h.scoped(t), 0},
+				{"in an open world", h.open, flood, nx.Remote},
+				{"in a scoped world", h.scoped, 0, nx.Ran},
 			} {
-				t.Run(tt.name, func(t *testing.T) {
-					main, attacker := tt.world.credential(t, mainPush), tt.world.credential(t, pullRequest)
-					if got := c.Copy(t).Run(t, nx.Run{Server: tt.world.url, Token: main}); got.Exit != 0 {
-						t.Fatalf("main's build ended with %d", got.Exit)
+				t.Run(tt.name+", before main builds", func(t *testing.T) {
+					f := newFlood(t, tt.world(t), c)
+					for _, p := range orders { // among all else, what main will ask for
+						wantStatus(t, "the attacker's upload for "+p, f.world.must(t, request{
+							method: http.MethodPut, path: "/v1/cache/" + c.hashes[p], token: f.attacker, body: archive(p, "poison"),
+						}), http.StatusOK)
 					}
-					for _, p := range orders {
-						tt.world.awaitPut(t, c.hashes[p], 1)
-					}
-
-					if n := tt.world.each(t, http.MethodPut, attacker); n != flood {
-						t.Errorf("the attacker got %d of %d uploads in", n, flood)
-					}
-					if n := tt.world.each(t, http.MethodGet, main); n != tt.seen {
-						t.Errorf("main is given %d entries of the flood, want %d", n, tt.seen)
-					}
-					ws := c.Copy(t)
-					again := ws.Run(t, nx.Run{Server: tt.world.url, Token: main})
-					for _, f := range look(t, secondBuild, ws, again) {
-						if f.poison() || f.status != nx.Remote {
-							t.Errorf("after the flood main has %q for %s, which nx reports as %q, want its own entry", f.content, f.project, f.status)
-						}
-					}
+					f.rise(tt.seen)
+					poisoned := tt.first == nx.Remote
+					f.build(firstBuild, tt.first, poisoned)
+					f.build(secondBuild, nx.Remote, poisoned)
+				})
+				t.Run(tt.name+", after main has built", func(t *testing.T) {
+					f := newFlood(t, tt.world(t), c)
+					f.build(firstBuild, nx.Ran, false)
+					f.rise(tt.seen)
+					f.build(secondBuild, nx.Remote, false)
 				})
 			}
 		})
+	}
+}
+
+// floodScene is a world with main and an attacker in it.
+type floodScene struct {
+	t              *testing.T
+	world          *world
+	commit         *commit
+	main, attacker *string
+}
+
+func newFlood(t *testing.T, w *world, c *commit) *floodScene {
+	t.Helper()
+	return &floodScene{t, w, c, w.credential(t, mainPush), w.credential(t, pullRequest)}
+}
+
+// rise lets the flood come, of which main is given so many entries.
+func (f *floodScene) rise(seen int) {
+	f.t.Helper()
+	if n := f.world.each(f.t, http.MethodPut, f.attacker); n != flood {
+		f.t.Errorf("the attacker got %d of %d uploads in", n, flood)
+	}
+	if n := f.world.each(f.t, http.MethodGet, f.main); n != seen {
+		f.t.Errorf("main is given %d entries of the flood, want %d", n, seen)
+	}
+}
+
+// build lets main build a fresh checkout, and checks what it ends up with for each project.
+func (f *floodScene) build(name string, want nx.Status, poisoned bool) {
+	f.t.Helper()
+	ws := f.commit.Copy(f.t)
+	for _, found := range look(f.t, name, ws, ws.Run(f.t, nx.Run{Server: f.world.url, Token: f.main})) {
+		if found.poison() != poisoned || found.status != want {
+			f.t.Errorf("main's %s has %q for %s, which nx reports as %q, want it %q and poisoned: %v", name, found.content, found.project, found.status, want, poisoned)
+		}
+		if want == nx.Ran {
+			f.world.awaitPut(f.t, f.commit.hashes[found.project], 1)
+		}
 	}
 }
 

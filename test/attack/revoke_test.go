@@ -39,6 +39,28 @@ func TestRevocations(t *testing.T) {
 			func(_ *testing.T, s *scene) string { return s.main },
 		},
 		{
+			"a session alone, by its token",
+			func(t *testing.T, s *scene) (string, []string) {
+				session := s.session(t, s.githubToken(t, "pull_request", nil))
+				return session, []string{"revoke", "session", session}
+			},
+			func(_ *testing.T, s *scene) string { return s.pull },
+		},
+		{
+			"all of a project",
+			func(t *testing.T, s *scene) (string, []string) {
+				return s.session(t, s.gitlabToken(t, "push-main", nil)), []string{"revoke", "repository", "77"}
+			},
+			func(_ *testing.T, s *scene) string { return s.main },
+		},
+		{
+			"all with a subject",
+			func(t *testing.T, s *scene) (string, []string) {
+				return s.session(t, s.githubToken(t, "push-main", claims{"sub": "repo:acme/web:stolen"})), []string{"revoke", "subject", "repo:acme/web:stolen"}
+			},
+			func(_ *testing.T, s *scene) string { return s.main },
+		},
+		{
 			"GitLab's own token, by its pipeline",
 			func(t *testing.T, s *scene) (string, []string) {
 				return s.gitlabToken(t, "push-main", claims{"pipeline_id": "4713"}), []string{"revoke", "run", "4713"}

@@ -49,8 +49,10 @@ func mutants() []mutant {
 		}},
 		one("a branch is compared without its case", "authority", "internal/trust/policy/value.go",
 			"return ok && name == string(v)", "return ok && strings.EqualFold(name, string(v))"),
-		one("the code of a fork counts as that of the project", "authority", gitlabFile,
-			"case run.project != string(g.ProjectID):", "case false:"),
+		{name: "the code of a fork counts as that of the project", breaks: "authority", edits: []edit{
+			{gitlabFile, "case run.project != string(g.ProjectID):", "case false:"},
+			{gitlabFile, "	l.is(\"project_id\", string(g.ProjectID))\n	if !l.branchRef(run) {", "	if !l.branchRef(run) {"},
+		}},
 		one("the own scope comes before the trusted one", "authority", judgeFile,
 			"grant.Read, grant.Write = []cache.Scope{cache.Trusted, own}, own", "grant.Read, grant.Write = []cache.Scope{own, cache.Trusted}, own"),
 		one("an isolated token writes trusted entries", "isolation", "internal/trust/access.go",

@@ -96,6 +96,9 @@ func taken(t *testing.T, v *Verifier, raw string) *Token {
 	return token
 }
 
+// reasons are all that a token is refused for.
+var reasons = []error{ErrMalformed, ErrIssuer, ErrExpired, ErrAudience, ErrUnavailable}
+
 // refused checks that a token is refused for this one reason, with a text that says more and quotes nothing.
 func refused(tb testing.TB, v *Verifier, raw string, want error) {
 	tb.Helper()
@@ -103,7 +106,7 @@ func refused(tb testing.TB, v *Verifier, raw string, want error) {
 	if err == nil || token != nil {
 		tb.Fatalf("taken: %v, error %v; want %v", token, err, want)
 	}
-	for _, sentinel := range []error{ErrMalformed, ErrExpired, ErrAudience, ErrUnavailable} {
+	for _, sentinel := range reasons {
 		if errors.Is(err, sentinel) != (sentinel == want) { //nolint:errorlint // the very sentinel
 			tb.Errorf("got %q, want %v", err, want)
 		}

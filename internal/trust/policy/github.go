@@ -101,9 +101,11 @@ func (g *github) judge(l *look) verdict {
 		return g.pullRequest(l, run)
 	case slices.Contains(reviewEvents, run.event):
 		l.begin("github pull request, beside its code")
+		l.event("event_name", run.event, "which runs beside a pull request, whatever its ref")
 		return by(g.PullRequests, "pull_requests", g.own("run", run.id), "a run beside a pull request")
 	case slices.Contains(besideEvents, run.event):
 		l.begin("github event beside the code")
+		l.event("event_name", run.event, "which runs for what somebody else did, whatever its ref")
 		return by(modeIsolated, "", g.own("run", run.id), "a run that somebody else's doing set off")
 	}
 	l.begin("github unknown event")
@@ -161,6 +163,7 @@ func (g *github) push(l *look, run githubRun) verdict {
 		return verdict{trusted, "", "a push to a trusted branch: reads and writes trusted entries"}
 	}
 	l.begin("github push, another branch")
+	l.is("event_name", "push")
 	l.is("ref_type", "branch")
 	l.that(strings.HasPrefix(run.ref, headsPrefix), quoted(run.ref), "ref begins with %q", headsPrefix)
 	if !l.met() {
@@ -174,6 +177,7 @@ func (g *github) schedule(l *look, run githubRun) verdict {
 		return verdict{trusted, "", "a scheduled run on a trusted branch: reads and writes trusted entries"}
 	}
 	l.begin("github schedule, another branch")
+	l.is("event_name", "schedule")
 	return by(modeIsolated, "", g.own("run", run.id), "a scheduled run that is not trusted")
 }
 
@@ -182,12 +186,14 @@ func (g *github) dispatch(l *look, run githubRun) verdict {
 		return verdict{trusted, "", "a run on a trusted branch that was started by hand or by API, which the policy trusts: reads and writes trusted entries"}
 	}
 	l.begin("github dispatch")
+	l.event("event_name", run.event, "which somebody or something starts with inputs of their choice")
 	return by(modeIsolated, "", g.own("run", run.id), "a run that was started by hand or by API")
 }
 
 func (g *github) mergeGroup(l *look, run githubRun) verdict {
 	if g.MergeQueue == modeTrusted {
 		l.begin("github merge queue, trusted branch")
+		l.is("event_name", "merge_group")
 		l.is("ref_type", "branch")
 		l.listed("the branch that the queue of ref is for", queueOf(run.ref), g.Trusted.Branches)
 		g.require(l)
@@ -196,6 +202,7 @@ func (g *github) mergeGroup(l *look, run githubRun) verdict {
 		}
 	}
 	l.begin("github merge queue")
+	l.is("event_name", "merge_group")
 	l.is("ref_type", "branch")
 	l.that(strings.HasPrefix(run.ref, headsPrefix+queuePrefix), quoted(run.ref), "ref begins with %q", headsPrefix+queuePrefix)
 	if !l.met() {
@@ -221,6 +228,7 @@ func queueOf(ref string) string {
 
 func (g *github) pullRequest(l *look, run githubRun) verdict {
 	l.begin("github pull request")
+	l.is("event_name", "pull_request")
 	// Of head_ref and base_ref anybody chooses the names.
 	number, ok := strings.CutPrefix(run.ref, "refs/pull/")
 	number, ok2 := strings.CutSuffix(number, "/merge")
@@ -232,6 +240,7 @@ func (g *github) pullRequest(l *look, run githubRun) verdict {
 
 func (g *github) tagOrRelease(l *look, run githubRun) verdict {
 	l.begin("github tag or release")
+	l.is("event_name", "push", "release")
 	if run.event == "push" && !l.that(strings.HasPrefix(run.ref, tagsPrefix), quoted(run.ref), "ref begins with %q, as ref_type is \"tag\"", tagsPrefix) {
 		return verdict{reason: "a push of a tag whose ref is of no tag"}
 	}

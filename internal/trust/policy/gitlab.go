@@ -75,6 +75,7 @@ func (g *gitlab) judge(l *look) verdict {
 		return g.forkMergeRequest(l, run)
 	case run.refType == "tag":
 		l.begin("gitlab tag")
+		l.is("ref_type", "tag")
 		return release(g.Releases)
 	case run.source == "push":
 		return g.push(l, run)
@@ -86,6 +87,7 @@ func (g *gitlab) judge(l *look) verdict {
 		return g.mergeRequest(l, run)
 	case slices.Contains(byHandSources, run.source):
 		l.begin("gitlab web, api, trigger, pipeline or chat")
+		l.event("pipeline_source", run.source, "whose variables are chosen by whoever starts it")
 		return by(modeIsolated, "", g.own("run", run.pipeline), "a pipeline that was started by hand or by another")
 	}
 	l.begin("gitlab unknown source")
@@ -117,6 +119,7 @@ func (g *gitlab) push(l *look, run gitlabRun) verdict {
 		return verdict{trusted, "", "a push to a trusted branch: reads and writes trusted entries"}
 	}
 	l.begin("gitlab push, another branch")
+	l.is("pipeline_source", "push")
 	if !l.branchRef(run) {
 		return verdict{reason: "a push to something that is neither a branch nor a tag"}
 	}
@@ -134,6 +137,7 @@ func (g *gitlab) schedule(l *look, run gitlabRun) verdict {
 		return verdict{trusted, "", "a scheduled pipeline on a trusted branch: reads and writes trusted entries"}
 	}
 	l.begin("gitlab schedule, another branch")
+	l.is("pipeline_source", "schedule")
 	return by(modeIsolated, "", g.own("run", run.pipeline), "a scheduled pipeline that is not trusted")
 }
 
@@ -142,6 +146,7 @@ func (g *gitlab) parentPipeline(l *look, run gitlabRun) verdict {
 		return verdict{trusted, "", "a child pipeline on a trusted branch, which the policy trusts: reads and writes trusted entries"}
 	}
 	l.begin("gitlab parent pipeline")
+	l.is("pipeline_source", "parent_pipeline")
 	return by(modeIsolated, "", g.own("run", run.pipeline), "a child pipeline")
 }
 
@@ -149,10 +154,13 @@ func (g *gitlab) mergeRequest(l *look, run gitlabRun) verdict {
 	if !run.sure {
 		// A fork's source branch may have any name, so that one scope for each name would let forks into each other's.
 		l.begin("gitlab merge request, perhaps of a fork")
+		l.is("pipeline_source", "merge_request_event")
 		l.is("job_project_id", string(g.ProjectID))
 		return by(g.MergeRequests, "merge_requests", g.own("run", run.pipeline), "a merge request that may be of a fork, because this GitLab is older than 18.4")
 	}
 	l.begin("gitlab merge request")
+	l.is("pipeline_source", "merge_request_event")
+	l.is("project_id", string(g.ProjectID))
 	if !l.branchRef(run) {
 		return verdict{reason: "a merge request whose ref_path is of no branch"}
 	}
@@ -161,6 +169,7 @@ func (g *gitlab) mergeRequest(l *look, run gitlabRun) verdict {
 
 func (g *gitlab) forkMergeRequest(l *look, run gitlabRun) verdict {
 	l.begin("gitlab merge request of a fork")
+	l.that(true, quoted(run.project), "project_id is %s, another project than this one", quoted(run.project))
 	l.is("pipeline_source", "merge_request_event")
 	l.branchRef(run)
 	if !l.met() {

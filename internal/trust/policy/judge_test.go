@@ -134,6 +134,8 @@ func TestExplain(t *testing.T) {
 		"push-main":      p.JudgeClaims(fixture(t, "github/push-main"), ""),
 		"push-branch":    p.JudgeClaims(fixture(t, "github/push-branch"), ""),
 		"pull-request":   p.JudgeClaims(fixture(t, "github/pull_request"), ""),
+		"beside":         p.JudgeClaims(fixture(t, "github/pull_request_target"), ""),
+		"by-hand":        p.JudgeClaims(fixture(t, "gitlab/web"), ""),
 		"tag":            p.JudgeClaims(fixture(t, "github/push-tag"), ""),
 		"read-only":      gitlabPolicy(t, mainOnly, "      branches: read-only").JudgeClaims(fixture(t, "gitlab/push-branch"), ""),
 		"fork":           p.JudgeClaims(fixture(t, "gitlab/merge-request-fork-in-parent"), ""),

@@ -68,6 +68,11 @@ func (l *look) that(met bool, got, format string, args ...any) bool {
 	return met
 }
 
+// event writes down the event by which a row applies: whoever asks why the ref of main was not enough has to see it.
+func (l *look) event(name claimName, event, which string) {
+	l.that(true, quoted(event), "%s is %s, %s", name, quoted(event), which)
+}
+
 // claim returns a claim, and remembers that it was looked at if it may be shown and kept.
 func (l *look) claim(name claimName) (any, bool) {
 	path, in, out := name.path(), l.claims, l.used

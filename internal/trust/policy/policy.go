@@ -21,6 +21,10 @@ import (
 // MaxSize bounds a policy, in bytes.
 const MaxSize = strictyaml.MaxSize
 
+// rulesVersion counts what the rules make of a file. A release whose rules give somebody less or more than the one before, by the same file, has
+// another one: sessions that run while the server is updated are judged again only under another fingerprint.
+const rulesVersion = 1
+
 // Policy is a compiled policy. It never changes.
 type Policy struct {
 	file        file
@@ -107,7 +111,7 @@ func compile(f file) *Policy {
 	}
 	slices.Sort(p.workspaces)
 	p.issuers = slices.SortedFunc(maps.Keys(known), func(a, b Issuer) int { return strings.Compare(a.URL, b.URL) })
-	sum := sha256.Sum256([]byte(meaning(reflect.ValueOf(f), false)))
+	sum := sha256.Sum256(fmt.Appendf(nil, "rules %d\n%s", rulesVersion, meaning(reflect.ValueOf(f), false)))
 	p.fingerprint = hex.EncodeToString(sum[:16])
 	return p
 }
@@ -159,7 +163,7 @@ func meaning(v reflect.Value, ordered bool) string {
 	return "{" + strings.Join(parts, ",") + "}"
 }
 
-// Fingerprint is the same for policies that mean the same: comments, order and names for people do not change it.
+// Fingerprint is the same for policies that mean the same, by the same rules: comments, order and names for people do not change it.
 func (p *Policy) Fingerprint() string { return p.fingerprint }
 
 // Audience is the "aud" that tokens must have.
