@@ -1,0 +1,138 @@
+package tier
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/bezoar-cache/bezoar/internal/cache"
+)
+
+// scratch is the file that a download goes to. Reading at an offset that is written is safe meanwhile, for any number of readers.
+type scratch interface {
+	io.Writer
+	io.ReaderAt
+	// commit makes it an entry of the local store, if it is a draft of it.
+	commit(ctx context.Context, record cache.Record) error
+	// abort gives the draft up. What is written can be read on.
+	abort()
+	// close ends reading, too.
+	close()
+}
+
+// newScratch makes the file for a download: a draft of the local store if it is to be kept, else a temporary one, and says why. It is nil
+// if there can be none.
+func (s *Store) newScratch(ctx context.Context, f *flight, entry cache.Entry) (file scratch, refused string) {
+	if s.local == nil {
+		return s.newTemp(entry), tooLarge
+	}
+	if refused = s.reserve(f, entry); refused == "" {
+		d, err := s.newDraft(ctx, f.key)
+		if err == nil {
+			return d, ""
+		}
+		refused = s.notCreated(ctx, f, err)
+	}
+	return s.newTemp(entry), refused
+}
+
+// notCreated gives the room back of an entry that cannot be begun in the local store.
+func (s *Store) notCreated(ctx context.Context, f *flight, err error) (refused string) {
+	if errors.Is(err, cache.ErrExist) {
+		// It is there, though nobody knew: somebody put it there by hand.
+		sh := s.shard(f.id)
+		sh.mu.Lock()
+		defer sh.mu.Unlock()
+		s.hold(sh, f.id)
+		return deleted
+	}
+	if ctx.Err() == nil {
+		s.writing.failed(err)
+	}
+	s.release(f)
+	return troubled
+}
+
+// newTemp returns a temporary file for a body, or nil.
+func (s *Store) newTemp(entry cache.Entry) scratch {
+	size := entry.Record.Size
+	if size < 0 || !s.spilling.worthTrying() {
+		return nil
+	}
+	if s.temp.Add(size) > s.opts.TempSize {
+		s.temp.Add(-size)
+		return nil
+	}
+	t, err := newTemp(s.opts.TempDir)
+	if err != nil {
+		s.temp.Add(-size)
+		s.spilling.failed(err)
+		return nil
+	}
+	return t
+}
+
+// draft is a scratch that can become an entry of the local store.
+type draft struct {
+	cache.Draft
+	written interface {
+		io.ReaderAt
+		io.Closer
+	}
+}
+
+func (s *Store) newDraft(ctx context.Context, key cache.Key) (*draft, error) {
+	made, err := s.local.Create(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	followed, ok := made.(follower)
+	if !ok {
+		made.Abort()
+		return nil, fmt.Errorf("the drafts of the tier's local store, %T, cannot be read while they are written", s.local)
+	}
+	written, err := followed.Follow()
+	if err != nil {
+		made.Abort()
+		return nil, err
+	}
+	return &draft{made, written}, nil
+}
+
+func (d *draft) ReadAt(p []byte, off int64) (int, error) { return d.written.ReadAt(p, off) }
+
+func (d *draft) commit(ctx context.Context, record cache.Record) error { return d.Commit(ctx, record) }
+
+func (d *draft) abort() { d.Abort() }
+
+func (d *draft) close() {
+	d.Abort()
+	_ = d.written.Close()
+}
+
+// temp is a scratch that is gone when it is closed.
+type temp struct {
+	*os.File
+	named bool // the system could not remove it while it is open
+}
+
+func newTemp(dir string) (*temp, error) {
+	file, err := os.CreateTemp(dir, "bezoar-tier-*")
+	if err != nil {
+		return nil, err
+	}
+	return &temp{file, os.Remove(file.Name()) != nil}, nil
+}
+
+func (t *temp) commit(context.Context, cache.Record) error { return nil }
+
+func (t *temp) abort() {}
+
+func (t *temp) close() {
+	_ = t.Close()
+	if t.named {
+		_ = os.Remove(t.Name())
+	}
+}
