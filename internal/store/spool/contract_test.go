@@ -41,12 +41,9 @@ func TestContract(t *testing.T) {
 	}
 }
 
-// TestContractOfOneServer runs the suite while the remote store takes nothing, so that all entries are pending: the promises hold among the
-// users of one server.
-//
-// There is no second handle, because another server does not see what is pending. Nor is there a run that does not wait while the remote
-// store does answer: then a draft that was begun before another one of its key was committed and sent is acknowledged, too, and
-// loses the race afterwards, which the suite rightly calls a broken promise. TestReplicas has what is promised then.
+// TestContractOfOneServer runs the suite with servers that acknowledge before the remote store has an entry, most while it takes nothing, so that all
+// entries are pending: the promises hold among the users of one server. There is no second handle, because another server does not see what is
+// pending.
 func TestContractOfOneServer(t *testing.T) {
 	for _, c := range []struct {
 		name    string
@@ -55,6 +52,7 @@ func TestContractOfOneServer(t *testing.T) {
 		options Options
 	}{
 		{"not waiting", hang, onDisk, Options{Wait: 0}},
+		{"not waiting for a remote store that answers", nil, inMemory, Options{Wait: 0}},
 		{"waiting", hang, inMemory, Options{Wait: time.Millisecond}},
 		{"waiting for an answer", fail, inMemory, Options{Wait: time.Hour}},
 		{"waiting, with one worker", hang, inMemory, Options{Wait: time.Millisecond, Workers: 1}},

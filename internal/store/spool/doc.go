@@ -18,8 +18,8 @@
 // all and for good; the other drops its own, counts it as a lost race, and serves the remote's. So objects say of
 // themselves that they are pending ([cache.Object]), and nobody keeps a copy of those.
 //
-// An upload that began before another one of its key was committed and sent, and that does not wait for its own send, loses that race even on one server:
-// what was sent is not in the queue any more, and only the remote store remembers it.
+// Of those who write one key through one server, one is told that he was first, whoever waits and whoever does not: a draft that was begun before another
+// one was sent is refused.
 //
 // A server's own first attempt, when its answer was lost but not its bytes, looks like another server's: then the bytes are the same.
 //

@@ -27,6 +27,16 @@ func (s *Store) Create(ctx context.Context, key cache.Key) (cache.Draft, error) 
 	if s.opts.MaxBytes > 0 && s.used.Load() >= s.opts.MaxBytes {
 		return nil, s.refuse(key)
 	}
+	s.begin(key)
+	d, err := s.create(ctx, key)
+	if err != nil {
+		s.end(key)
+		return nil, err
+	}
+	return d, nil
+}
+
+func (s *Store) create(ctx context.Context, key cache.Key) (cache.Draft, error) {
 	if err := s.free(ctx, key); err != nil {
 		return nil, err
 	}
@@ -70,6 +80,8 @@ func (s *Store) place(ctx context.Context, key cache.Key, take bool) (*item, err
 		switch {
 		case s.closing:
 			refused = ErrClosed
+		case it == nil && take && s.drafts[key] != nil && s.drafts[key].late:
+			refused = cache.ErrExist
 		case it != nil && it.state == pending, before != nil && before != it && before.outcome == sent, before != nil && before != it && before.outcome == taken:
 			refused = cache.ErrExist
 		case it != nil:
@@ -170,6 +182,7 @@ func (d *draft) Abort() {
 	d.inner.Abort()
 	d.store.used.Add(-d.reserved)
 	d.reserved = 0
+	d.store.end(d.key)
 }
 
 // Commit implements [cache.Draft]. If ctx ends before the upload is acknowledged, it is taken back, save that it is sent already: then it

@@ -89,9 +89,42 @@ func (s *Store) unseat(it *item) {
 	if !s.listed {
 		s.left[it.key] = struct{}{}
 	}
+	if d := s.drafts[it.key]; d != nil && (it.outcome == sent || it.outcome == taken) {
+		d.late = true
+	}
 	it.gone = true
 	it.wake()
 	s.rest()
+}
+
+// begun is a key of which there are drafts that are neither committed nor aborted.
+type begun struct {
+	drafts int
+	// late says that the remote store got an entry of the key after the first of them was begun: of those who write through one server, one
+	// is told that he was first, even if nobody waits for the remote store.
+	late bool
+}
+
+// begin notes a draft, and end that it is no more.
+func (s *Store) begin(key cache.Key) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	d := s.drafts[key]
+	if d == nil {
+		d = new(begun)
+		s.drafts[key] = d
+	}
+	d.drafts++
+}
+
+func (s *Store) end(key cache.Key) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if d := s.drafts[key]; d.drafts > 1 {
+		d.drafts--
+	} else {
+		delete(s.drafts, key)
+	}
 }
 
 // rest notes if there is nothing to do.

@@ -112,6 +112,8 @@ type Store struct {
 
 	mu    sync.Mutex // held for steps in memory only
 	items map[cache.Key]*item
+	// drafts are the keys of open drafts.
+	drafts map[cache.Key]*begun
 	// pending are the acknowledged entries by age; ready waits for its first attempt, retry for a later one.
 	pending, ready, retry *queue
 	pendingBytes          int64
@@ -142,6 +144,7 @@ func Open(remote Remote, local Local, options Options) (*Store, error) {
 		drained: make(chan struct{}),
 		ended:   make(chan struct{}),
 		items:   make(map[cache.Key]*item),
+		drafts:  make(map[cache.Key]*begun),
 		left:    make(map[cache.Key]struct{}),
 		pending: newQueue(func(it *item) (*int, int64) { return &it.inPending, it.since }),
 		ready:   newQueue(func(it *item) (*int, int64) { return &it.inReady, it.due }),

@@ -75,10 +75,18 @@ func (s *Store) Delete(ctx context.Context, key cache.Key) error {
 	if err != nil {
 		return err
 	}
-	if err := s.remote.Delete(ctx, key); !had || !errors.Is(err, cache.ErrNotExist) {
-		return err
+	err = s.remote.Delete(ctx, key)
+	if err == nil || errors.Is(err, cache.ErrNotExist) {
+		s.mu.Lock()
+		if d := s.drafts[key]; d != nil {
+			d.late = false
+		}
+		s.mu.Unlock()
 	}
-	return nil
+	if had && errors.Is(err, cache.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 // deletePending reports whether there was a pending entry.
