@@ -117,14 +117,27 @@ func (s *Store) trouble(doing string, err error) error {
 	return fmt.Errorf("%s in %s: %w", doing, s.bucket.URL(), err)
 }
 
+// maxReopened bounds how often Open looks anew because the object was replaced or deleted between its answer and its first bytes.
+const maxReopened = 3
+
 // Open returns the entry under key, [cache.ErrNotExist], or [cache.ErrDamaged]. The body is verified while it is read, and its last bytes are withheld
-// until its digest fits; damage that shows then sets the entry aside, too. A body that breaks off is read on from there, unless
-// the entry was replaced.
+// until its digest fits; damage that shows then sets the entry aside, too. A body of a few bytes is verified before Open returns. One
+// that breaks off is read on from there, unless the entry was replaced.
 func (s *Store) Open(ctx context.Context, key cache.Key) (*cache.Object, error) {
 	name := s.name(key)
 	if s.opts.Redirect > 0 {
 		return s.openElsewhere(ctx, key, name)
 	}
+	for again := 1; ; again++ {
+		obj, err := s.open(ctx, key, name)
+		// That it never was is said with the cache's own word.
+		if gone := errors.Is(err, ErrNotExist) || errors.Is(err, ErrChanged); !gone || again == maxReopened {
+			return obj, err
+		}
+	}
+}
+
+func (s *Store) open(ctx context.Context, key cache.Key, name string) (*cache.Object, error) {
 	raw := s.newReader(ctx, name)
 	info, err := raw.open()
 	if err != nil {
@@ -136,16 +149,23 @@ func (s *Store) Open(ctx context.Context, key cache.Key) (*cache.Object, error) 
 		raw.Close()
 		return nil, s.unfit(ctx, info, key, err)
 	}
-	setAside := func(reason string) error { return s.setAside(ctx, info, reason) }
-	body, err := s.decrypt(raw, entry)
+	plain, err := s.decrypt(raw, entry)
 	if err != nil {
 		raw.Close()
 		return nil, s.unfit(ctx, info, key, err)
 	}
+	body := newVerified(plain, raw, entry.Record, func(d damageError) error { return s.unfit(ctx, info, key, d) })
+	if err := body.begin(); err != nil {
+		raw.Close()
+		if errors.Is(err, cache.ErrDamaged) {
+			return nil, err
+		}
+		return nil, s.trouble(fmt.Sprintf("open the entry %q", key), err)
+	}
 	return &cache.Object{
 		Entry:    entry,
-		Body:     newVerified(body, raw, entry.Record, func(d damageError) error { return s.unfit(ctx, info, key, d) }),
-		SetAside: setAside,
+		Body:     body,
+		SetAside: func(reason string) error { return s.setAside(ctx, info, reason) },
 	}, nil
 }
 

@@ -29,6 +29,15 @@ func newVerified(r io.Reader, raw io.Closer, want cache.Record, damage func(dama
 	return &verified{r: r, raw: raw, want: want, damage: damage, sum: sha256.New(), left: max(0, want.Size-withheld)}
 }
 
+// begin reads a small body to its end, so that what is wrong with it shows before anything is given out.
+func (v *verified) begin() (err error) {
+	if v.left == 0 {
+		v.end, err = v.finish()
+		v.err = err
+	}
+	return err
+}
+
 func (v *verified) Read(p []byte) (int, error) {
 	switch {
 	case v.err != nil:
