@@ -14,7 +14,6 @@ import (
 	"github.com/bezoar-cache/bezoar/internal/cache"
 	"github.com/bezoar-cache/bezoar/internal/config"
 	"github.com/bezoar-cache/bezoar/internal/keyring"
-	storefs "github.com/bezoar-cache/bezoar/internal/store/fs"
 	"github.com/bezoar-cache/bezoar/internal/store/seal"
 )
 
@@ -29,13 +28,13 @@ const (
 
 // inspection is what was asked for.
 type inspection struct {
-	key          cache.Key
-	members      int
-	output, raw  bool
-	asJSON       bool
-	inToto       bool
-	limits       artifact.Limits
-	store, keyed string // the store's directory, and the key file
+	key         cache.Key
+	members     int
+	output, raw bool
+	asJSON      bool
+	inToto      bool
+	limits      artifact.Limits
+	cfg         *config.Config
 }
 
 func newInspectCmd(env *environment) *cobra.Command {
@@ -54,7 +53,7 @@ server's key file the seal is not checked.
 With --json one object goes to standard output:
 
   workspace, scope, hash
-  path     the file
+  path     the file, or the bucket and the object in it
   damage   why the store would not serve it, or ""
   seal     {"state", "key_id", "reason"}; state is "good", "missing", "broken", "unknown_key", "later_release" or
            "unchecked"
@@ -69,7 +68,7 @@ server's key and this command's word are.`,
 	}
 	var all pflag.FlagSet
 	config.Flags(&all)
-	for _, name := range []string{"config", "data", "store", "seal-key-file"} {
+	for _, name := range []string{"config", "data", "store", "spool-dir", "seal", "seal-key-file"} {
 		cmd.Flags().AddFlag(all.Lookup(name))
 	}
 	flags := cmd.Flags()
@@ -97,7 +96,7 @@ server's key and this command's word are.`,
 		if err != nil {
 			return err
 		}
-		in.store, in.keyed = cfg.Store.Path, string(cfg.SealKeyFile)
+		in.cfg = cfg
 		in.limits = artifact.Limits{
 			MaxInflated:   int64(cfg.MaxInflatedSize),
 			MaxRatio:      int64(cfg.MaxInflateRatio),
@@ -126,22 +125,23 @@ func parseKey(args []string) (key cache.Key, err error) {
 	return key, errors.Join(errs[:]...)
 }
 
-func (in *inspection) run(ctx context.Context, env *environment) error {
-	reader, err := storefs.OpenReader(in.store)
+func (in *inspection) run(ctx context.Context, env *environment) (err error) {
+	finder, closeFinder, err := openFinder(ctx, in.cfg)
 	if err != nil {
 		return err
 	}
-	found, err := reader.Look(ctx, in.key)
+	defer func() { err = errors.Join(err, closeFinder()) }()
+	found, err := finder.look(ctx, in.key)
 	if errors.Is(err, cache.ErrNotExist) {
-		return in.missing(ctx, reader)
+		return in.missing(ctx, finder)
 	}
 	if err != nil {
 		return err
 	}
-	defer found.Close()
-	report := inspected{Workspace: in.key.Workspace, Scope: string(in.key.Scope), Hash: in.key.Hash, Path: found.Path, Record: found.Record}
-	if found.Damage != nil {
-		report.Damage = found.Damage.Error()
+	defer found.close()
+	report := inspected{Workspace: in.key.Workspace, Scope: string(in.key.Scope), Hash: in.key.Hash, Path: found.place, Record: found.Record}
+	if found.damage != nil {
+		report.Damage = found.damage.Error()
 	}
 	if report.Seal, err = in.judgeSeal(found.Record); err != nil {
 		return err
@@ -153,12 +153,12 @@ func (in *inspection) run(ctx context.Context, env *environment) error {
 		}
 		return writeHarmlessJSON(env.Stdout, s)
 	}
-	if found.Body != nil && !found.Record.Opaque {
+	if found.body != nil && !found.Record.Opaque {
 		bytes := 0
 		if in.output {
 			bytes = maxInspectOutput
 		}
-		inside, err := artifact.Look(found.Body, in.limits, in.members, bytes)
+		inside, err := artifact.Look(found.body, in.limits, in.members, bytes)
 		report.Archive = newInspectedArchive(&inside, err, in.output)
 	}
 	if in.asJSON {
@@ -173,9 +173,9 @@ func (in *inspection) run(ctx context.Context, env *environment) error {
 }
 
 // missing is the error of an entry that is not there.
-func (in *inspection) missing(ctx context.Context, reader *storefs.Reader) error {
+func (in *inspection) missing(ctx context.Context, finder finder) error {
 	text := fmt.Sprintf("there is no entry %s in scope %s of workspace %s", in.key.Hash, harmless(string(in.key.Scope), ""), in.key.Workspace)
-	scopes, err := reader.Scopes(ctx, in.key.Workspace, in.key.Hash, maxOtherScopes)
+	scopes, err := finder.Scopes(ctx, in.key.Workspace, in.key.Hash, maxOtherScopes)
 	if err != nil {
 		return fmt.Errorf("%s; and which scopes have it cannot be told: %w", text, err)
 	}
@@ -202,9 +202,9 @@ const (
 // judgeSeal verifies the seal as the server would.
 func (in *inspection) judgeSeal(record cache.Record) (inspectedSeal, error) {
 	s := inspectedSeal{KeyID: seal.KeyID(record.Seal)}
-	ring, err := keyring.Open(in.keyed)
+	ring, err := keyring.Open(string(in.cfg.SealKeyFile))
 	if errors.Is(err, fs.ErrNotExist) {
-		s.State, s.Reason = sealUnchecked, "there is no key file "+in.keyed
+		s.State, s.Reason = sealUnchecked, "there is no key file "+string(in.cfg.SealKeyFile)
 		return s, nil
 	}
 	if err != nil {
