@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/x509"
 	"encoding/base64"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -97,7 +96,7 @@ func readRoots(file string) (*x509.CertPool, error) {
 	return roots, nil
 }
 
-// readCustomerKey reads the key that goes along with each request (SSE-C, CSEK, CPK): 32 bytes, as they are, in base64 or in hexadecimal digits.
+// readCustomerKey reads the key that goes along with each request (SSE-C, CSEK, CPK): 32 bytes, as they are or in base64.
 func readCustomerKey(file string) ([]byte, error) {
 	if file == "" {
 		return nil, nil
@@ -113,8 +112,5 @@ func readCustomerKey(file string) ([]byte, error) {
 	if key, err := base64.StdEncoding.DecodeString(text); err == nil && len(key) == 32 {
 		return key, nil
 	}
-	if key, err := hex.DecodeString(text); err == nil && len(key) == 32 {
-		return key, nil
-	}
-	return nil, fmt.Errorf("%s holds no key: it has to be 32 bytes, as they are, in base64 or in hexadecimal digits (make one: openssl rand -base64 32)", file)
+	return nil, fmt.Errorf("%s holds no key: it has to be 32 bytes, as they are or in base64 (make one: openssl rand -base64 32)", file)
 }
