@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 )
@@ -31,7 +32,7 @@ type Binary struct {
 
 // With returns the binary with more in its environment, as NAME=value, such as the credentials of a storage.
 func (b Binary) With(environ ...string) Binary {
-	b.environ = append(b.environ[:len(b.environ):len(b.environ)], environ...)
+	b.environ = append(slices.Clip(b.environ), environ...)
 	return b
 }
 

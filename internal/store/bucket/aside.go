@@ -7,6 +7,7 @@ import (
 	"io"
 	"path"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -67,13 +68,7 @@ func (s *Store) copyAside(ctx context.Context, info Info, to string) error {
 
 // plain reports whether a text may be metadata: what others wrote there may be anything.
 func plain(meta string) bool {
-	for i := range len(meta) {
-		c := meta[i]
-		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '.' || c == '-' || c == '_') {
-			return false
-		}
-	}
-	return true
+	return strings.Trim(meta, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_") == ""
 }
 
 // pruneAside removes the oldest copies; their names begin with the time.

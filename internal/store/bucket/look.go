@@ -38,7 +38,7 @@ func (f *Finding) Close() {
 func (s *Store) Look(ctx context.Context, key cache.Key) (*Finding, error) {
 	doing := fmt.Sprintf("look at the entry %q", key)
 	raw := s.newReader(ctx, s.name(key))
-	defer raw.Close()
+	defer raw.close()
 	info, err := raw.open()
 	if errors.Is(err, ErrNotExist) {
 		return nil, cache.ErrNotExist

@@ -48,7 +48,7 @@ func (s *Store) Put(ctx context.Context, entry cache.Entry, body io.ReaderAt) er
 		if errors.Is(err, ErrRefused) {
 			return s.trouble(doing(), err)
 		}
-		verdict, settled := s.settle(ctx, entry.Key, id)
+		settled, verdict := s.settle(ctx, entry.Key, id)
 		if settled && verdict == nil && again && errors.Is(err, ErrExist) {
 			continue // what was in the way is gone
 		}
@@ -70,30 +70,30 @@ var errOurs = errors.New("it is ours")
 
 // settle looks at what is under key after a write by the upload id failed. It is not settled if that cannot be seen; verdict is why. Else verdict is
 // errOurs, [cache.ErrExist], or nil if there is nothing.
-func (s *Store) settle(ctx context.Context, key cache.Key, id string) (verdict error, settled bool) {
+func (s *Store) settle(ctx context.Context, key cache.Key, id string) (settled bool, verdict error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
 	defer cancel()
 	info, err := s.bucket.Head(ctx, s.name(key))
+	info.Name = s.name(key)
 	switch {
 	case errors.Is(err, ErrNotExist):
-		return nil, true
+		return true, nil
 	case err != nil:
-		return err, false
+		return false, err
 	case info.HasMeta && idOf(info.Meta) == id:
 		if _, err := s.inspect(info, key); err != nil {
 			break // cut, as some servers publish what broke off
 		}
-		return errOurs, true
+		return true, errOurs
 	}
-	info.Name = s.name(key)
 	_, err = s.inspect(info, key)
 	if _, damaged := errors.AsType[damageError](err); damaged {
 		if err := s.unfit(ctx, info, key, err); !errors.Is(err, cache.ErrDamaged) {
-			return err, false
+			return false, err
 		}
-		return nil, true
+		return true, nil
 	}
-	return cache.ErrExist, true
+	return true, cache.ErrExist
 }
 
 // encrypt writes the encrypted body to a file that nobody else sees, because parts of it may have to be sent twice.
@@ -128,7 +128,7 @@ func (s *Store) tempFile() (*os.File, error) {
 
 // progress tells whoever waits that bytes move, and ends with its context.
 type progress struct {
-	ctx  context.Context
+	ctx  context.Context //nolint:containedctx // of the upload that it is a part of
 	body io.ReaderAt
 }
 

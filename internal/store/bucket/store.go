@@ -141,22 +141,22 @@ func (s *Store) open(ctx context.Context, key cache.Key, name string) (*cache.Ob
 	raw := s.newReader(ctx, name)
 	info, err := raw.open()
 	if err != nil {
-		raw.Close()
+		raw.close()
 		return nil, s.openError(key, err)
 	}
 	entry, err := s.inspect(info, key)
 	if err != nil {
-		raw.Close()
+		raw.close()
 		return nil, s.unfit(ctx, info, key, err)
 	}
 	plain, err := s.decrypt(raw, entry)
 	if err != nil {
-		raw.Close()
+		raw.close()
 		return nil, s.unfit(ctx, info, key, err)
 	}
 	body := newVerified(plain, raw, entry.Record, func(d damageError) error { return s.unfit(ctx, info, key, d) })
 	if err := body.begin(); err != nil {
-		raw.Close()
+		raw.close()
 		if errors.Is(err, cache.ErrDamaged) {
 			return nil, err
 		}
@@ -228,10 +228,10 @@ func (s *Store) unfit(ctx context.Context, info Info, key cache.Key, err error) 
 		return s.trouble(fmt.Sprintf("open the entry %q", key), err)
 	}
 	if err := s.setAside(ctx, info, string(damage)); err != nil {
-		return s.trouble(fmt.Sprintf("set aside %s, which is damaged (%s)", info.Name, damage), err)
+		return s.trouble(fmt.Sprintf("set aside %s, which is damaged (%s)", info.Name, string(damage)), err)
 	}
 	s.log.Error("a stored entry was damaged and is set aside", "object", info.Name, "bucket", s.bucket.URL(), "reason", string(damage))
-	return fmt.Errorf("%w: %s: %s", cache.ErrDamaged, info.Name, damage)
+	return fmt.Errorf("%w: %s: %s", cache.ErrDamaged, info.Name, string(damage))
 }
 
 // Has reports whether there is an entry under key, without reading its body.
