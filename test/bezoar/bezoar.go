@@ -67,12 +67,12 @@ func (b Binary) Command(ctx context.Context, args ...string) *exec.Cmd {
 func (b Binary) AddKey(tb testing.TB) string {
 	tb.Helper()
 	path := filepath.Join(tb.TempDir(), "seal.key")
-	b.run(tb, "key", "add", "--seal-key-file", path)
+	b.Output(tb, "key", "add", "--seal-key-file", path)
 	return path
 }
 
-// run runs a command to its end and returns its standard output.
-func (b Binary) run(tb testing.TB, args ...string) []byte {
+// Output runs a command to its end, which must be a good one, and returns what it printed.
+func (b Binary) Output(tb testing.TB, args ...string) []byte {
 	tb.Helper()
 	ctx, cancel := context.WithTimeout(tb.Context(), commandTimeout)
 	defer cancel()
@@ -99,7 +99,7 @@ type Token struct {
 // must be unique in it; access is read, isolated or trusted.
 func (b Binary) CreateToken(tb testing.TB, data, name, access string) Token {
 	tb.Helper()
-	out := b.run(tb, "token", "create", "--data", data, "--workspace", "default", "--name", name, "--access", access, "--json")
+	out := b.Output(tb, "token", "create", "--data", data, "--workspace", "default", "--name", name, "--access", access, "--json")
 	var token Token
 	if err := json.Unmarshal(out, &token); err != nil || token.ID == "" || token.Secret == "" {
 		tb.Fatalf("bezoar token create --json printed no id and token (%v):\n%s", err, out)
@@ -110,5 +110,5 @@ func (b Binary) CreateToken(tb testing.TB, data, name, access string) Token {
 // RevokeToken revokes a token for good.
 func (b Binary) RevokeToken(tb testing.TB, data string, token Token) {
 	tb.Helper()
-	b.run(tb, "token", "revoke", "--data", data, token.ID)
+	b.Output(tb, "token", "revoke", "--data", data, token.ID)
 }

@@ -131,7 +131,7 @@ func (b *Bucket) Get(ctx context.Context, name string, offset int64, version str
 
 // reader ends with its context.
 type reader struct {
-	ctx  context.Context
+	ctx  context.Context //nolint:containedctx // what it is for
 	body io.Reader
 }
 
