@@ -19,6 +19,10 @@ func (a *app) announce(w io.Writer) {
 	fmt.Fprintf(w, "bezoar %s serves on %s\n\n", version(), strings.Join(a.addresses(), ", "))
 	line := func(name, text string) { fmt.Fprintf(w, "  %-12s %s\n", name, text) }
 	line("artifacts", a.place)
+	if a.cfg.Store.IsBucket() {
+		line("uploads", a.uploads())
+		line("downloads", a.downloads())
+	}
 	line("ledger", a.ledger.Path())
 	line("workspaces", a.workspaces())
 	line("access", a.access())
@@ -50,6 +54,27 @@ func (a *app) announceJSON() {
 		attrs = append(attrs, "policy", a.policy.path, "policy_fingerprint", p.Fingerprint(), "audience", p.Audience(), "issuers", issuerURLs(p))
 	}
 	a.log.Info("serving", attrs...)
+}
+
+// uploads and downloads say what happens between clients and a bucket.
+func (a *app) uploads() string {
+	switch limit, limited := a.cfg.WriteWait.Limit(); {
+	case !limited:
+		return fmt.Sprintf("wait for the bucket, in %s", a.cfg.SpoolDir)
+	case limit == 0:
+		return fmt.Sprintf("go to %s, and from there to the bucket (at most %s)", a.cfg.SpoolDir, a.cfg.SpoolSize)
+	}
+	return fmt.Sprintf("wait %s for the bucket, and then in %s (at most %s)", a.cfg.WriteWait, a.cfg.SpoolDir, a.cfg.SpoolSize)
+}
+
+func (a *app) downloads() string {
+	switch {
+	case a.cfg.Redirect == config.RedirectOn:
+		return fmt.Sprintf("are redirected to the bucket, by URLs that hold for %s: nothing verifies them on the way", a.cfg.RedirectTTL)
+	case a.cfg.TierDir != "":
+		return fmt.Sprintf("are kept in %s (at most %s)", a.cfg.TierDir, a.cfg.TierSize)
+	}
+	return "come from the bucket each time: --tier-dir keeps copies"
 }
 
 func (a *app) access() string {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -109,11 +110,14 @@ func (a *app) openRemote(ctx context.Context, ring *keyring.Ring, temp string) (
 	ctx, cancel := context.WithTimeout(ctx, startupCheck)
 	defer cancel()
 	b, remote, err := openBucketStore(ctx, a.cfg, ring, temp, a.log)
-	if err != nil {
-		return nil, err
+	if err == nil {
+		a.atEnd(b.Close)
+		err = bucket.Check(ctx, b)
 	}
-	a.atEnd(b.Close)
-	return remote, bucket.Check(ctx, b)
+	if err != nil && !errors.Is(err, bucket.ErrRefused) && !errors.Is(err, bucket.ErrNotOnce) {
+		err = fmt.Errorf("%w\nIf the bucket cannot be reached from here, see to --store (its region and endpoint) and to the network, and start again", err)
+	}
+	return remote, err
 }
 
 func (a *app) openSpool(remote *bucket.Store) (*spool.Store, error) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -226,6 +227,7 @@ func (b *Bucket) checkSettings(o awss3.Options) error {
 	}
 	switch {
 	case !plain(&o):
+	case isLoopback(*o.BaseEndpoint) && b.customer.key == nil:
 	case b.customer.key != nil:
 		return fmt.Errorf("%s: the customer's key would cross the network readable for all: use https, not %s", b.URL(), *o.BaseEndpoint)
 	default:
@@ -283,4 +285,14 @@ func optional(text string) *string {
 		return nil
 	}
 	return &text
+}
+
+// isLoopback reports whether a URL that was checked names this machine.
+func isLoopback(endpoint string) bool {
+	u, err := url.Parse(endpoint)
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(u.Hostname())
+	return u.Hostname() == "localhost" || ip != nil && ip.IsLoopback()
 }
