@@ -122,7 +122,8 @@ func mutants() []mutant {
 			"[]string{string(key.Workspace), string(key.Scope), string(key.Hash)}", "[]string{string(key.Workspace), string(key.Hash)}"),
 		one("an entry without a seal is served", "isolation", sealFile, "		return ErrMissing\n	}\n	rest", "		return nil\n	}\n	rest"),
 		{name: "names of scopes are folded on disk", breaks: "availability", onFiles: true, edits: []edit{
-			{"internal/store/fs/names.go", "fileName(string(key.Scope))", "fileName(strings.ToLower(string(key.Scope)))"},
+			{"internal/store/fs/path.go", `"path/filepath"`, `"path/filepath"; "strings"`},
+			{"internal/store/fs/path.go", "layout.FileName(string(key.Scope))", "layout.FileName(strings.ToLower(string(key.Scope)))"},
 		}},
 	}
 }
