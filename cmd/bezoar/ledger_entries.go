@@ -42,7 +42,7 @@ itself, it may stand for its id.
 
 --since and --until take a number of days (7d) or a duration (2h) before now, a date (2027-01-31, its first moment in UTC), or a time as in RFC 3339.
 
-The list is what servers noted. They do so within a second; if they could not, 'bezoar ledger check' tells and 'bezoar ledger rebuild' helps. Before the
+The list is what servers noted. They do so within a second, for what waits for a bucket when the bucket has it; if they could not, 'bezoar ledger check' tells and 'bezoar ledger rebuild' helps. Before the
 list decides something, such as what to delete after a break-in, rebuild first.
 
 With --json an array of objects goes to standard output, [] if there are none:

@@ -25,20 +25,13 @@ import (
 const startupCheck = time.Minute
 
 // openStore seals what the backend keeps, and measures from outside, so that a broken seal shows as damage.
-func (a *app) openStore(ctx context.Context, ring *keyring.Ring) (cache.Store, error) {
-	backend, err := a.openBackend(ctx, ring)
-	if err != nil {
-		return nil, err
-	}
-	keys := ring.Derive("seal")
-	if err := seal.Claim(ctx, backend, keys); err != nil {
-		return nil, err
-	}
+func (a *app) openStore(ctx context.Context, ring *keyring.Ring) (_ cache.Store, err error) {
 	if a.graves, err = seal.NewGraveyard(ctx, a.ledger, seal.GraveyardOptions{Logger: a.log, Registerer: a.registry, Now: time.Now}); err != nil {
 		return nil, err
 	}
 	a.degraded("graves", a.graves.Degraded)
 	recorder := recorded.Start(a.ledger, recorded.Options{Logger: a.log, Registerer: a.registry, Left: a.bury})
+	// Opened before the backend, it ends after it: what a spool sends at the end is noted, too.
 	a.atEnd(func() error {
 		ctx, cancel := context.WithTimeout(context.Background(), recordingEnd)
 		defer cancel()
@@ -48,8 +41,11 @@ func (a *app) openStore(ctx context.Context, ring *keyring.Ring) (cache.Store, e
 		return nil
 	})
 	a.degraded("entries", recorder.Degraded)
-	// Inside the seal, so that records are noted with it.
-	sealed := seal.New(recorder.Over(backend), keys, seal.Options{Logger: a.log, Registerer: a.registry, Now: time.Now, Graves: a.graves})
+	backend, err := a.openBackend(ctx, ring, recorder)
+	if err != nil {
+		return nil, err
+	}
+	sealed := seal.New(backend, ring.Derive("seal"), seal.Options{Logger: a.log, Registerer: a.registry, Now: time.Now, Graves: a.graves})
 	return storemetrics.New(sealed, a.registry), nil
 }
 
@@ -65,13 +61,20 @@ func (a *app) bury(ctx context.Context, entries []cache.Entry) {
 	}
 }
 
-// openBackend opens what --store names.
-func (a *app) openBackend(ctx context.Context, ring *keyring.Ring) (cache.Store, error) {
+// openBackend opens what --store names, for entries that are sealed, and has noted what it holds.
+func (a *app) openBackend(ctx context.Context, ring *keyring.Ring, recorder *recorded.Recorder) (cache.Store, error) {
 	if a.cfg.Store.IsBucket() {
-		return a.openBucketBackend(ctx, ring)
+		return a.openBucketBackend(ctx, ring, recorder)
 	}
 	a.place = a.cfg.Store.Path
-	return a.openDirectory(a.place)
+	dir, err := a.openDirectory(a.place)
+	if err != nil {
+		return nil, err
+	}
+	if err := seal.Claim(ctx, dir, ring.Derive("seal")); err != nil {
+		return nil, err
+	}
+	return recorder.Over(dir), nil
 }
 
 // openDirectory opens a directory that holds entries, until the server's end.
@@ -86,7 +89,7 @@ func (a *app) openDirectory(dir string) (*fs.Store, error) {
 
 // openBucketBackend puts spool and tier in front of a bucket. Without a directory for it, the tier keeps nothing, and verifies and shares downloads
 // all the same.
-func (a *app) openBucketBackend(ctx context.Context, ring *keyring.Ring) (cache.Store, error) {
+func (a *app) openBucketBackend(ctx context.Context, ring *keyring.Ring, recorder *recorded.Recorder) (cache.Store, error) {
 	a.place = a.cfg.Store.String()
 	temp := filepath.Join(string(a.cfg.SpoolDir), "scratch")
 	if err := os.MkdirAll(temp, 0o700); err != nil {
@@ -96,7 +99,11 @@ func (a *app) openBucketBackend(ctx context.Context, ring *keyring.Ring) (cache.
 	if err != nil {
 		return nil, err
 	}
-	queued, err := a.openSpool(remote)
+	keys := ring.Derive("seal")
+	if err := seal.Claim(ctx, remote, keys); err != nil { // before the spool sends anything
+		return nil, err
+	}
+	queued, err := a.openSpool(recorder.OverRemote(remote, func(e cache.Entry) bool { return seal.Verify(keys, e.Key, e.Record) == nil }))
 	if err != nil {
 		return nil, err
 	}
@@ -120,7 +127,7 @@ func (a *app) openRemote(ctx context.Context, ring *keyring.Ring, temp string) (
 	return remote, err
 }
 
-func (a *app) openSpool(remote *bucket.Store) (*spool.Store, error) {
+func (a *app) openSpool(remote spool.Remote) (*spool.Store, error) {
 	local, err := a.openDirectory(string(a.cfg.SpoolDir))
 	if err != nil {
 		return nil, err

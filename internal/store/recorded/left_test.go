@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -68,6 +69,100 @@ func TestWhatLeaves(t *testing.T) {
 		pass(time.Minute)
 		if !slices.Contains(left, "stays first") {
 			t.Errorf("after trouble: left %q", left)
+		}
+		b.close()
+	})
+}
+
+// TestWhatIsSetAsideLate: whoever reads a damaged entry slowly finds out when there is another one under its key. That one stays.
+func TestWhatIsSetAsideLate(t *testing.T) {
+	for _, batches := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			var left []string
+			b := newBench(t, recorded.Options{Left: func(_ context.Context, entries []cache.Entry) {
+				for _, e := range entries {
+					left = append(left, e.Record.Seal)
+				}
+			}})
+			key := storetest.Key("1")
+			put := func(seal string) {
+				t.Helper()
+				draft, err := b.store.Create(t.Context(), key)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := draft.Commit(t.Context(), cache.Record{Seal: seal}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			next := func() {
+				if batches {
+					pass(2 * recorded.DefaultInterval)
+				}
+			}
+			put("damaged")
+			object, err := b.recorder.Over(damaged{object: &cache.Object{
+				Entry: cache.Entry{Key: key, Record: cache.Record{Seal: "damaged"}}, SetAside: func(string) error { return nil }, // another one did it
+			}}).Open(t.Context(), key)
+			if err != nil {
+				t.Fatal(err)
+			}
+			next()
+			b.delete("1")
+			put("fresh")
+			next()
+			if err := object.SetAside("its bytes do not fit"); err != nil {
+				t.Fatal(err)
+			}
+			pass(2 * recorded.DefaultInterval)
+			if fmt.Sprint(left) != "[damaged]" {
+				t.Errorf("in batches %t: left %q", batches, left)
+			}
+			if got := b.ledger.known()[key].Seal; got != "fresh" {
+				t.Errorf("in batches %t: the ledger knows %q", batches, got)
+			}
+			b.close()
+		})
+	}
+}
+
+// behind is a remote of which nothing but Put and Delete is used.
+type behind struct {
+	recorded.Remote
+	put error
+}
+
+func (r behind) Put(context.Context, cache.Entry, io.ReaderAt) error { return r.put }
+
+func (r behind) Delete(context.Context, cache.Key) error { return nil }
+
+// TestRemote: what a spool brings is noted when the remote has it, and only if it is good; what the remote refuses never was.
+func TestRemote(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		left := 0
+		b := newBench(t, recorded.Options{Left: func(_ context.Context, entries []cache.Entry) { left += len(entries) }})
+		put := func(hash, seal string, answer error) {
+			t.Helper()
+			r := b.recorder.OverRemote(behind{put: answer}, func(e cache.Entry) bool { return e.Record.Seal != "copied" })
+			if err := r.Put(t.Context(), cache.Entry{Key: storetest.Key(hash), Record: cache.Record{Seal: seal}}, nil); !errors.Is(err, answer) {
+				t.Fatal(err)
+			}
+		}
+		put("1", "first", nil)
+		put("2", "copied", nil)
+		pass(2 * recorded.DefaultInterval)
+		put("1", "second", cache.ErrExist)
+		put("1", "third", errors.New("the line broke"))
+		pass(2 * recorded.DefaultInterval)
+		if known := b.ledger.known(); len(known) != 1 || known[storetest.Key("1")].Seal != "first" || left != 0 {
+			t.Errorf("the ledger knows %v, %d have left", known, left)
+		}
+		if err := b.recorder.OverRemote(behind{}, nil).Delete(t.Context(), storetest.Key("1")); err != nil {
+			t.Fatal(err)
+		}
+		pass(2 * recorded.DefaultInterval)
+		if len(b.ledger.known()) != 0 || left != 1 {
+			t.Errorf("the ledger knows %v, %d have left", b.ledger.known(), left)
 		}
 		b.close()
 	})

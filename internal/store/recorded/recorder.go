@@ -77,9 +77,11 @@ type Recorder struct {
 type change struct {
 	entry cache.Entry
 	gone  bool
+	// only says that what is gone is the entry with this very seal: by now there may be another one under its key.
+	only bool
 }
 
-// Start begins to write to the ledger what the stores that [Recorder.Over] returns tell of. The caller closes the Recorder before
+// Start begins to write to the ledger what the stores that [Recorder.Over] and [Recorder.OverRemote] return tell of. The caller closes the Recorder before
 // the ledger.
 func Start(ledger Ledger, options Options) *Recorder {
 	options.Queue = cmp.Or(options.Queue, DefaultQueue)

@@ -31,21 +31,7 @@ func (r *Recorder) Over(inner cache.Store) cache.Store {
 // Open implements [cache.Store].
 func (s *store) Open(ctx context.Context, key cache.Key) (*cache.Object, error) {
 	obj, err := s.Store.Open(ctx, key)
-	if errors.Is(err, cache.ErrDamaged) {
-		s.gone(key)
-	}
-	if err != nil || obj.SetAside == nil {
-		return obj, err
-	}
-	setAside := obj.SetAside
-	obj.SetAside = func(reason string) error {
-		err := setAside(reason)
-		if err == nil {
-			s.gone(key)
-		}
-		return err
-	}
-	return obj, nil
+	return s.recorder.opened(key, obj, err)
 }
 
 // Create implements [cache.Store].
@@ -59,15 +45,33 @@ func (s *store) Create(ctx context.Context, key cache.Key) (cache.Draft, error) 
 
 // Delete implements [cache.Store].
 func (s *store) Delete(ctx context.Context, key cache.Key) error {
-	err := s.Store.Delete(ctx, key)
-	if err == nil || errors.Is(err, cache.ErrNotExist) {
-		s.gone(key)
-	}
-	return err
+	return s.recorder.deleted(key, s.Store.Delete(ctx, key))
 }
 
-func (s *store) gone(key cache.Key) {
-	s.recorder.note(&change{entry: cache.Entry{Key: key}, gone: true})
+// opened notes what was found damaged, and what whoever opened it will set aside.
+func (r *Recorder) opened(key cache.Key, obj *cache.Object, err error) (*cache.Object, error) {
+	if errors.Is(err, cache.ErrDamaged) {
+		r.note(&change{entry: cache.Entry{Key: key}, gone: true})
+	}
+	if err != nil || obj.SetAside == nil {
+		return obj, err
+	}
+	setAside, entry := obj.SetAside, cache.Entry{Key: key, Record: obj.Record}
+	obj.SetAside = func(reason string) error {
+		err := setAside(reason)
+		if err == nil {
+			r.note(&change{entry: entry, gone: true, only: true})
+		}
+		return err
+	}
+	return obj, nil
+}
+
+func (r *Recorder) deleted(key cache.Key, err error) error {
+	if err == nil || errors.Is(err, cache.ErrNotExist) {
+		r.note(&change{entry: cache.Entry{Key: key}, gone: true})
+	}
+	return err
 }
 
 type draft struct {

@@ -63,16 +63,16 @@ func (r *Recorder) drain(batch []*change) (_ []*change, more bool) {
 
 // write brings a batch into the ledger and returns true, or false when ctx ended before it could.
 func (r *Recorder) write(ctx context.Context, batch []*change) bool {
-	entries, keys, left := compact(batch)
+	entries, gone, left := compact(batch)
 	closing := r.closing
 	for wait := r.opts.Interval; ; wait = min(2*wait, maxRetry) {
-		err := r.try(ctx, &entries, &keys, left)
+		err := r.try(ctx, &entries, &gone, left)
 		if err == nil {
 			r.report(nil)
 			return true
 		}
 		if ctx.Err() != nil { // else the end was the trouble
-			r.lost += len(entries) + len(keys)
+			r.lost += len(entries) + len(gone)
 			return false
 		}
 		r.metrics.failures.Inc()
@@ -89,13 +89,15 @@ func (r *Recorder) write(ctx context.Context, batch []*change) bool {
 }
 
 // try writes what is left of a batch.
-func (r *Recorder) try(ctx context.Context, entries *[]cache.Entry, keys *[]cache.Key, left []cache.Entry) error {
+func (r *Recorder) try(ctx context.Context, entries *[]cache.Entry, gone *[]*change, left []cache.Entry) error {
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
-	if r.opts.Left != nil {
-		if err := r.tellLeft(ctx, *entries, *keys, left); err != nil {
-			return err
-		}
+	keys, left, err := r.compare(ctx, *entries, *gone, left)
+	if err != nil {
+		return err
+	}
+	if r.opts.Left != nil && len(left) > 0 {
+		r.opts.Left(ctx, left)
 	}
 	if len(*entries) > 0 {
 		if err := r.ledger.RecordEntries(ctx, *entries); err != nil {
@@ -104,55 +106,75 @@ func (r *Recorder) try(ctx context.Context, entries *[]cache.Entry, keys *[]cach
 		r.metrics.recorded.Add(float64(len(*entries)))
 		*entries = nil
 	}
-	if len(*keys) > 0 {
-		if err := r.ledger.ForgetEntries(ctx, *keys); err != nil {
+	if len(keys) > 0 {
+		if err := r.ledger.ForgetEntries(ctx, keys); err != nil {
 			return err
 		}
-		r.metrics.forgotten.Add(float64(len(*keys)))
-		*keys = nil
+		r.metrics.forgotten.Add(float64(len(keys)))
 	}
+	*gone = nil
 	return nil
 }
 
-// tellLeft tells of what the ledger knows of these keys and is no more, beside what left within the batch.
-func (r *Recorder) tellLeft(ctx context.Context, entries []cache.Entry, keys []cache.Key, left []cache.Entry) error {
-	now := make(map[cache.Key]string, len(entries)+len(keys))
-	all := slices.Clone(keys)
+// compare returns the keys that are to be forgotten, and adds to what left within the batch what the ledger knows and is no more. What of a key is gone
+// may be another entry than the one that the ledger knows: then that stays.
+func (r *Recorder) compare(ctx context.Context, entries []cache.Entry, gone []*change, left []cache.Entry) (forget []cache.Key, _ []cache.Entry, err error) {
+	now := make(map[cache.Key]string, len(entries))
+	only := make(map[cache.Key]string)
+	all := make([]cache.Key, 0, len(entries)+len(gone))
 	for _, e := range entries {
 		now[e.Key] = e.Record.Seal
 		all = append(all, e.Key)
 	}
+	for _, c := range gone {
+		if c.only {
+			only[c.entry.Key] = c.entry.Record.Seal
+		} else {
+			forget = append(forget, c.entry.Key)
+		}
+		all = append(all, c.entry.Key)
+	}
+	if r.opts.Left == nil && len(only) == 0 {
+		return forget, nil, nil
+	}
 	left = slices.Clone(left)
-	err := r.ledger.Seals(ctx, all, func(known cache.Entry) {
+	err = r.ledger.Seals(ctx, all, func(known cache.Entry) {
+		if seal, ok := only[known.Key]; ok {
+			if seal != known.Record.Seal {
+				return
+			}
+			forget = append(forget, known.Key)
+		}
 		if known.Record.Seal != "" && known.Record.Seal != now[known.Key] {
 			left = append(left, known)
 		}
 	})
-	if err == nil && len(left) > 0 {
-		r.opts.Left(ctx, left)
-	}
-	return err
+	return forget, left, err
 }
 
 // compact keeps the last change of each key. What was stored before it in the same batch has left.
-func compact(batch []*change) (entries []cache.Entry, keys []cache.Key, left []cache.Entry) {
+func compact(batch []*change) (entries []cache.Entry, gone []*change, left []cache.Entry) {
 	last := make(map[cache.Key]int, len(batch))
 	for i, c := range batch {
+		at, ok := last[c.entry.Key]
+		if ok && c.only && (batch[at].gone || batch[at].entry.Record.Seal != c.entry.Record.Seal) {
+			continue // it went before that, or with it
+		}
+		if ok && !batch[at].gone && (c.gone || batch[at].entry.Record.Seal != c.entry.Record.Seal) {
+			left = append(left, batch[at].entry)
+		}
 		last[c.entry.Key] = i
 	}
 	for i, c := range batch {
 		switch {
 		case last[c.entry.Key] != i:
-			if !c.gone && c.entry.Record.Seal != batch[last[c.entry.Key]].entry.Record.Seal {
-				left = append(left, c.entry)
-			}
 		case c.gone:
-			keys = append(keys, c.entry.Key)
+			gone = append(gone, c)
 		default:
 			entries = append(entries, c.entry)
 		}
 	}
-	return entries, keys, left
+	return entries, gone, left
 }
 
 // report notes how the last attempt went and logs the change.

@@ -23,8 +23,8 @@ var ErrOtherKey = errors.New("the store is sealed with another key")
 
 // Claim is to be called once before a store is sealed, whatever else decorates it. It notes in the store which key seals it, and refuses
 // with [ErrOtherKey] if that is none of keys: two servers over one storage with different key files would destroy each other's
-// entries. With a new active key, and the noted one still among keys, it moves the note on. For a store that keeps no notes it does nothing.
-func Claim(ctx context.Context, store cache.Store, keys keyring.Keys) error {
+// entries. With a new active key, and the noted one still among keys, it moves the note on. For a store that is no [cache.Marker] it does nothing.
+func Claim(ctx context.Context, store any, keys keyring.Keys) error {
 	marker, ok := store.(cache.Marker)
 	if !ok {
 		return nil
