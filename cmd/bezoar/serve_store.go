@@ -67,7 +67,7 @@ func (a *app) openBackend(ctx context.Context, ring *keyring.Ring, recorder *rec
 		return a.openBucketBackend(ctx, ring, recorder)
 	}
 	a.place = a.cfg.Store.Path
-	dir, err := a.openDirectory(a.place)
+	dir, err := a.openDirectory(a.place, false)
 	if err != nil {
 		return nil, err
 	}
@@ -77,9 +77,10 @@ func (a *app) openBackend(ctx context.Context, ring *keyring.Ring, recorder *rec
 	return recorder.Over(dir), nil
 }
 
-// openDirectory opens a directory that holds entries, until the server's end.
-func (a *app) openDirectory(dir string) (*fs.Store, error) {
-	store, err := fs.Open(dir, fs.Options{Logger: a.log, Now: time.Now})
+// openDirectory opens a directory that holds entries, until the server's end. Those of spool and tier are for one server alone: two would take each
+// other's uploads for lost, and serve what the other one deleted.
+func (a *app) openDirectory(dir string, alone bool) (*fs.Store, error) {
+	store, err := fs.Open(dir, fs.Options{Logger: a.log, Now: time.Now, Alone: alone})
 	if err != nil {
 		return nil, err
 	}
@@ -128,7 +129,7 @@ func (a *app) openRemote(ctx context.Context, ring *keyring.Ring, temp string) (
 }
 
 func (a *app) openSpool(remote spool.Remote) (*spool.Store, error) {
-	local, err := a.openDirectory(string(a.cfg.SpoolDir))
+	local, err := a.openDirectory(string(a.cfg.SpoolDir), true)
 	if err != nil {
 		return nil, err
 	}
@@ -162,7 +163,7 @@ func (a *app) openTier(inner cache.Store, temp string) (cache.Store, error) {
 	}
 	var local cache.Store
 	if a.cfg.TierDir != "" {
-		dir, err := a.openDirectory(string(a.cfg.TierDir))
+		dir, err := a.openDirectory(string(a.cfg.TierDir), true)
 		if err != nil {
 			return nil, err
 		}

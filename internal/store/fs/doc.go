@@ -4,6 +4,7 @@
 //
 //	FORMAT                                     what this directory is, and the version of its layout
 //	MARK-NAME                                  notes about the store, such as by which key it is sealed
+//	OWNER                                      locked by a server that has the directory to itself ([Options.Alone])
 //	entries/WORKSPACE/SCOPE/FF/HASH            one file for each entry
 //	tmp/HOST-PID-RANDOM/                       uploads under way, one directory for each server process
 //	damaged/                                   what was set aside, the newest few

@@ -26,6 +26,9 @@ type Options struct {
 	Now func() time.Time
 	// KeepDamaged bounds the number of files in damaged/; the oldest go first. Zero: [DefaultKeepDamaged].
 	KeepDamaged int
+	// Alone refuses with [ErrTaken] a directory that another store, of this process or another one, was opened with as Alone. Others may still use it.
+	// Where the system has no locks, nobody is refused.
+	Alone bool
 }
 
 // DefaultKeepDamaged is enough to see what happened, and not enough to fill a disk.
@@ -50,6 +53,7 @@ type Store struct {
 	keepDamaged int
 
 	session *session
+	owner   *os.File // nil unless the directory is this store's alone
 	memo    *memo
 	buffers sync.Pool     // *[verifyChunk]byte
 	drafts  atomic.Uint64 // counts drafts, for names
@@ -98,11 +102,18 @@ func Open(dir string, options Options) (*Store, error) {
 			return nil, trouble("make the store's directory", err)
 		}
 	}
+	if options.Alone {
+		if err := s.takeAlone(); err != nil {
+			return nil, err
+		}
+	}
 	if s.session, err = newSession(s.tmp); err != nil {
+		s.leaveAlone()
 		return nil, trouble("write to the store's directory", err)
 	}
 	if err := errors.Join(s.checkFormat(), s.probe()); err != nil {
 		s.session.end()
+		s.leaveAlone()
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -120,6 +131,7 @@ func (s *Store) Close() error {
 	s.stop()
 	<-s.done
 	s.session.end()
+	s.leaveAlone()
 	return nil
 }
 
