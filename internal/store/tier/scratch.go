@@ -58,11 +58,7 @@ func (s *Store) notCreated(ctx context.Context, f *flight, err error) (refused s
 // newTemp returns a temporary file for a body, or nil.
 func (s *Store) newTemp(entry cache.Entry) scratch {
 	size := entry.Record.Size
-	if size < 0 || !s.spilling.worthTrying() {
-		return nil
-	}
-	if s.temp.Add(size) > s.opts.TempSize {
-		s.temp.Add(-size)
+	if size < 0 || !s.spilling.worthTrying() || !s.reserveTemp(size) {
 		return nil
 	}
 	t, err := newTemp(s.opts.TempDir)
@@ -72,6 +68,19 @@ func (s *Store) newTemp(entry cache.Entry) scratch {
 		return nil
 	}
 	return t
+}
+
+// reserveTemp takes room for a temporary file. Sizes are what a storage says, so that no sum of two may be trusted not to overflow.
+func (s *Store) reserveTemp(size int64) bool {
+	for {
+		used := s.temp.Load()
+		if size > s.opts.TempSize-used {
+			return false
+		}
+		if s.temp.CompareAndSwap(used, used+size) {
+			return true
+		}
+	}
 }
 
 // draft is a scratch that can become an entry of the local store.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"iter"
 	"log/slog"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -258,6 +259,29 @@ func TestTempSize(t *testing.T) {
 	mustGet(t, s, key)
 	if err := s.Degraded(); err != nil || s.temp.Load() != 0 {
 		t.Errorf("%v, %d bytes", err, s.temp.Load())
+	}
+}
+
+// TestAbsurdSizes has a storage that says of several bodies at once that they are as large as a number can be: none may go to a file.
+func TestAbsurdSizes(t *testing.T) {
+	s := openTier(t, mem.New(), Options{})
+	if !s.reserveTemp(1) {
+		t.Fatal("no room for a byte")
+	}
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for range 10_000 {
+				if s.reserveTemp(math.MaxInt64) {
+					t.Error("room was found")
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if got := s.temp.Load(); got != 1 {
+		t.Errorf("%d bytes are reserved", got)
 	}
 }
 
