@@ -19,7 +19,7 @@ const (
 )
 
 var (
-	errStalled = errors.New("no bytes came for too long")
+	errStalled = errors.New("no answer or no bytes came for too long")
 	errCut     = errors.New("the answer ended too early")
 )
 
@@ -44,11 +44,17 @@ func (s *Store) newReader(ctx context.Context, name string) *reader {
 	return &reader{store: s, ctx: ctx, name: name}
 }
 
-// open sends the first request. Whoever waits for it has a deadline of his own; the stall of the body begins with its first byte.
+// open sends the first request. Whoever waits for it may have a deadline of his own, but a download that many share lives as long as any of them
+// waits: one that is never answered must not be joined for ever.
 func (r *reader) open() (Info, error) {
 	ctx, cancel := context.WithCancelCause(r.ctx)
+	timer := time.AfterFunc(r.store.opts.Stall, func() { cancel(errStalled) })
 	info, body, err := r.store.bucket.Get(ctx, r.name, r.off, r.info.Version)
+	timer.Stop()
 	if err != nil {
+		if errors.Is(context.Cause(ctx), errStalled) && !errors.Is(err, ErrNotExist) {
+			err = fmt.Errorf("%w: %v", errStalled, err) //nolint:errorlint // its cancellation is not that of whoever reads
+		}
 		cancel(nil)
 		return Info{}, err
 	}

@@ -20,7 +20,7 @@ type Options struct {
 	Cipher Cipher
 	// Redirect makes Open return a URL, valid for that long, in place of a body. Zero: it does not.
 	Redirect time.Duration
-	// Stall bounds the wait for the next bytes of a body. After it the line is taken for broken. Zero: [DefaultStall].
+	// Stall bounds the wait for the answer to a request for a body, and for the next bytes of it. After it the line is taken for broken. Zero: [DefaultStall].
 	Stall time.Duration
 	// TempDir is where bodies are encrypted and damaged ones are copied, one file at a time for each, removed at once. Empty: [os.TempDir].
 	TempDir string

@@ -254,6 +254,44 @@ func (hang) Read([]byte) (int, error) {
 	return 0, errors.New("read tcp: use of closed network connection")
 }
 
+// silent is a bucket that takes requests for bodies and does not answer.
+type silent struct{ bucket.Bucket }
+
+func (silent) Get(ctx context.Context, _ string, _ int64, _ string) (bucket.Info, io.ReadCloser, error) {
+	<-ctx.Done()
+	return bucket.Info{}, nil, fmt.Errorf("get: %w", ctx.Err())
+}
+
+// TestNoAnswer: whoever asks without a deadline of his own, as a download does that many share, does not wait for ever, and is not told that he gave up.
+func TestNoAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := membucket.New()
+		open(t, b, bucket.Options{})
+		s := open(t, readable{silent{b}, b}, bucket.Options{})
+		began := time.Now()
+		_, err := s.Open(t.Context(), storetest.Key("1"))
+		if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, cache.ErrNotExist) || !strings.Contains(err.Error(), "no answer") {
+			t.Errorf("got %v", err)
+		}
+		if took := time.Since(began); took != bucket.DefaultStall {
+			t.Errorf("it took %s", took)
+		}
+	})
+}
+
+// readable lets the format of a bucket be read, and nothing else.
+type readable struct {
+	bucket.Bucket
+	format bucket.Bucket
+}
+
+func (r readable) Get(ctx context.Context, name string, offset int64, version string) (bucket.Info, io.ReadCloser, error) {
+	if name == "FORMAT" {
+		return r.format.Get(ctx, name, offset, version)
+	}
+	return r.Bucket.Get(ctx, name, offset, version)
+}
+
 // TestABodyThatCannotGoOn ends in an error that is neither damage nor an end.
 func TestABodyThatCannotGoOn(t *testing.T) {
 	for what, after := range map[string]func(b *membucket.Bucket){
