@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"time"
 
 	"github.com/bezoar-cache/bezoar/internal/artifact"
@@ -208,12 +209,17 @@ func (c *Cache) within(parent context.Context) (ctx context.Context, stop func()
 	late := fmt.Errorf("%w: no answer and no progress within %s", ErrStore, c.opts.StoreTimeout)
 	ctx, cancel := context.WithCancelCause(parent)
 	timer := time.AfterFunc(c.opts.StoreTimeout, func() { cancel(late) })
+	var mu sync.Mutex // between Stop and Reset, stop would take a timer that is about to run on for one that has run out
 	ctx = context.WithValue(ctx, progressKey{}, func() {
+		mu.Lock()
+		defer mu.Unlock()
 		if timer.Stop() { // else it is over
 			timer.Reset(c.opts.StoreTimeout)
 		}
 	})
 	return ctx, func() error {
+		mu.Lock()
+		defer mu.Unlock()
 		if timer.Stop() {
 			return nil
 		}
