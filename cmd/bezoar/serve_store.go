@@ -115,14 +115,19 @@ func (a *app) openBucketBackend(ctx context.Context, ring *keyring.Ring, recorde
 }
 
 func (a *app) openRemote(ctx context.Context, ring *keyring.Ring, temp string) (*bucket.Store, error) {
-	ctx, cancel := context.WithTimeout(ctx, startupCheck)
+	check, cancel := context.WithTimeout(ctx, startupCheck)
 	defer cancel()
-	b, remote, err := openBucketStore(ctx, a.cfg, ring, temp, a.log)
+	b, remote, err := openBucketStore(check, a.cfg, ring, temp, a.log)
 	if err == nil {
 		a.atEnd(b.Close)
-		err = bucket.Check(ctx, b)
+		err = bucket.Check(check, b)
 	}
-	if err != nil && !errors.Is(err, bucket.ErrRefused) && !errors.Is(err, bucket.ErrNotOnce) {
+	if err == nil && a.cfg.Redirect == config.RedirectOn {
+		if _, err = b.Presign(check, "check", a.cfg.RedirectTTL); err != nil {
+			err = fmt.Errorf("redirect is on, and no URL can be signed, so that each read would fail: %w", err)
+		}
+	}
+	if err != nil && ctx.Err() == nil && !errors.Is(err, bucket.ErrRefused) && !errors.Is(err, bucket.ErrNotOnce) {
 		err = fmt.Errorf("%w\nIf the bucket cannot be reached from here, see to --store (its region and endpoint) and to the network, and start again", err)
 	}
 	return remote, err
