@@ -15,7 +15,7 @@ const module = "github.com/bezoar-cache/bezoar/"
 
 // mayImport lists, for each package, the packages of this module that it may import outside of tests. Arrows point toward cache, and from it to artifact. A new package or a new arrow is a decision: it is made here.
 var mayImport = map[string][]string{
-	"cmd/bezoar": {"internal/agent", "internal/artifact", "internal/cache", "internal/config", "internal/doctor", "internal/keyring", "internal/ledger",
+	"cmd/bezoar": {"internal/agent", "internal/artifact", "internal/cache", "internal/config", "internal/doctor", "internal/health", "internal/keyring", "internal/ledger",
 		"internal/server", "internal/store/fs", "internal/store/metrics", "internal/store/recorded", "internal/store/seal", "internal/trust", "internal/trust/oidc", "internal/trust/policy", "internal/watch"},
 	"internal/agent":                 {},
 	"internal/artifact":              {},
@@ -23,6 +23,7 @@ var mayImport = map[string][]string{
 	"internal/cache":                 {"internal/artifact"},
 	"internal/config":                {"internal/cache", "internal/strictyaml", "internal/trust"},
 	"internal/doctor":                {},
+	"internal/health":                {},
 	"internal/keyring":               {},
 	"internal/ledger":                {"internal/cache", "internal/trust"},
 	"internal/server":                {"internal/artifact", "internal/cache", "internal/trust"},
@@ -56,7 +57,7 @@ var onlyIn = map[string]string{
 	"github.com/go-jose/go-jose":          "internal/trust/oidc internal/trust/oidc/oidctest internal/trust/session",
 	"github.com/hashicorp/golang-lru":     "internal/trust",
 	"github.com/tink-crypto/tink-go":      "internal/store/aead",
-	"github.com/prometheus/client_golang": "internal/server internal/store/metrics internal/store/recorded internal/store/seal internal/store/spool internal/store/tier internal/trust/oidc cmd/bezoar",
+	"github.com/prometheus/client_golang": "internal/health internal/server internal/store/metrics internal/store/recorded internal/store/seal internal/store/spool internal/store/tier internal/trust/oidc cmd/bezoar",
 }
 
 type goPackage struct {

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/bezoar-cache/bezoar/internal/config"
+	"github.com/bezoar-cache/bezoar/internal/health"
 	"github.com/bezoar-cache/bezoar/internal/ledger"
 	"github.com/bezoar-cache/bezoar/internal/server"
 	"github.com/bezoar-cache/bezoar/internal/store/seal"
@@ -54,6 +55,7 @@ func serve(ctx context.Context, cfg *config.Config, warnings []string, env *envi
 		log.Warn(warning)
 	}
 	app := &app{cfg: cfg, log: log, registry: newRegistry()}
+	app.causes = health.New(health.Options{Logger: log, Registerer: app.registry})
 	defer func() { err = errors.Join(err, app.close()) }()
 	if err := app.open(ctx); err != nil {
 		return err
@@ -73,6 +75,7 @@ type app struct {
 	cfg      *config.Config
 	log      *slog.Logger
 	registry *prometheus.Registry
+	causes   *health.Causes
 
 	policy     *livePolicy // nil without --policy
 	ledger     *ledger.Ledger
@@ -113,7 +116,7 @@ func (a *app) listen(ctx context.Context) error {
 		}
 		a.telemetry = ls[0]
 		if !server.OnlyLocal(a.telemetry.Addr()) && !a.cfg.MetricsToken.Set() {
-			a.log.Warn("anyone who can reach the metrics' address can read them: set metrics-token, or listen on the loopback", "metrics-listen", string(a.cfg.MetricsListen))
+			a.log.Warn("anyone who can reach the metrics' address can read them, and profiles of the server: set metrics-token, or listen on the loopback", "metrics-listen", string(a.cfg.MetricsListen))
 		}
 	}
 	return nil
@@ -154,6 +157,7 @@ func (a *app) run(ctx context.Context) error {
 	defer endBackground()
 	group.Go(func() error { return a.auth.Run(background) })
 	group.Go(func() error { return a.graves.Run(background) })
+	group.Go(func() error { a.causes.Run(background); return nil })
 	if a.policy != nil {
 		group.Go(func() error { return a.identities.Run(background) })
 		group.Go(func() error { a.policy.Run(background); return nil })

@@ -36,7 +36,7 @@ func (a *app) openStore(ctx context.Context, ring *keyring.Ring) (cache.Store, e
 	if a.graves, err = seal.NewGraveyard(ctx, a.ledger, seal.GraveyardOptions{Logger: a.log, Registerer: a.registry, Now: time.Now}); err != nil {
 		return nil, err
 	}
-	a.degraded("graves", a.graves.Degraded)
+	a.causes.Add("graves", a.graves.Degraded)
 	recorder := recorded.Start(a.ledger, recorded.Options{Logger: a.log, Registerer: a.registry, Left: a.bury})
 	a.atEnd(func() error {
 		ctx, cancel := context.WithTimeout(context.Background(), recordingEnd)
@@ -46,7 +46,7 @@ func (a *app) openStore(ctx context.Context, ring *keyring.Ring) (cache.Store, e
 		}
 		return nil
 	})
-	a.degraded("entries", recorder.Degraded)
+	a.causes.Add("entries", recorder.Degraded)
 	// Inside the seal, so that records are noted with it.
 	sealed := seal.New(recorder.Over(backend), keys, seal.Options{Logger: a.log, Registerer: a.registry, Now: time.Now, Graves: a.graves})
 	return storemetrics.New(sealed, a.registry), nil
@@ -137,7 +137,7 @@ func (a *app) openSpool(remote *bucket.Store) (*spool.Store, error) {
 		defer cancel()
 		return queued.Close(ctx)
 	})
-	a.degraded("spool", queued.Degraded)
+	a.causes.Add("spool", queued.Degraded)
 	return queued, nil
 }
 
@@ -162,7 +162,7 @@ func (a *app) openTier(inner cache.Store, temp string) (cache.Store, error) {
 		return nil, err
 	}
 	a.atEnd(front.Close)
-	a.degraded("tier", front.Degraded)
+	a.causes.Add("tier", front.Degraded)
 	return front.Store(), nil
 }
 

@@ -4,6 +4,7 @@ package server
 import (
 	"context"
 	"crypto/tls"
+	"iter"
 	"log/slog"
 	"net"
 	"net/http"
@@ -43,7 +44,9 @@ type Options struct {
 	// Audience is what identity tokens must be made for, and the only target that a request for a session may name. Nil or "": none may
 	// be named.
 	Audience func() string
-	// MetricsToken, if set, is asked for as a bearer token at /metrics.
+	// Causes are the parts that can be in trouble, each with what is wrong in one line, or "". They are told at /readyz?verbose. Nil: none.
+	Causes iter.Seq2[string, string]
+	// MetricsToken, if set, is asked for as a bearer token at /metrics, by profiles, and for what /readyz?verbose tells.
 	MetricsToken string
 	// ServeMetrics puts /metrics beside the API. Without it, it is on the other listener alone; see [Server.Telemetry].
 	ServeMetrics bool
