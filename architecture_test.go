@@ -48,6 +48,7 @@ var mayImport = map[string][]string{
 // onlyIn lists libraries that one package alone may know, so that replacing one is a matter of one package.
 var onlyIn = map[string]string{
 	"modernc.org/sqlite":                  "internal/ledger",
+	"github.com/jackc/pgx":                "internal/ledger",
 	"github.com/goccy/go-yaml":            "internal/strictyaml",
 	"github.com/invopop/jsonschema":       "internal/config internal/trust/policy",
 	"github.com/klauspost/compress":       "internal/artifact",

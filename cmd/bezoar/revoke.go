@@ -161,7 +161,7 @@ With --json an array of objects goes to standard output, [] if there are none:
 				return err
 			}
 			if len(all) == 0 {
-				fmt.Fprintf(env.Stderr, "There are no revocations in %s.\n", records.Path())
+				fmt.Fprintf(env.Stderr, "There are no revocations in %s.\n", records.Place())
 			}
 			return showRevocations(env.Stdout, all, asJSON)
 		})
@@ -199,7 +199,7 @@ fields of 'bezoar revoke list'.`,
 			now := time.Now().Truncate(time.Millisecond)
 			r, err := records.LiftRevocation(cmd.Context(), args[0], now)
 			if errors.Is(err, ledger.ErrNoRevocation) {
-				return fmt.Errorf("%w\n'bezoar revoke list' shows the revocations in %s", err, records.Path())
+				return fmt.Errorf("%w\n'bezoar revoke list' shows the revocations in %s", err, records.Place())
 			}
 			if err != nil {
 				return err

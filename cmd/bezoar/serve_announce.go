@@ -19,7 +19,7 @@ func (a *app) announce(w io.Writer) {
 	fmt.Fprintf(w, "bezoar %s serves on %s\n\n", version(), strings.Join(a.addresses(), ", "))
 	line := func(name, text string) { fmt.Fprintf(w, "  %-12s %s\n", name, text) }
 	line("artifacts", a.place)
-	line("ledger", a.ledger.Path())
+	line("ledger", a.ledger.Place())
 	line("workspaces", a.workspaces())
 	line("access", a.access())
 	if a.policy != nil {
@@ -42,7 +42,7 @@ func (a *app) announce(w io.Writer) {
 
 func (a *app) announceJSON() {
 	attrs := []any{
-		"version", version(), "url", a.baseURL(), "addresses", a.addresses(), "store", a.place, "ledger", a.ledger.Path(), "open", a.auth.Open(),
+		"version", version(), "url", a.baseURL(), "addresses", a.addresses(), "store", a.place, "ledger", a.ledger.Place(), "open", a.auth.Open(),
 		"workspaces", a.auth.Workspaces(),
 	}
 	if a.policy != nil {

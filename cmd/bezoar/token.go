@@ -233,7 +233,7 @@ func listTokens(ctx context.Context, env *environment, cfg *config.Config, asJSO
 			return err
 		}
 		if len(tokens) == 0 {
-			fmt.Fprintf(env.Stderr, "There are no tokens in %s.\n", records.Path())
+			fmt.Fprintf(env.Stderr, "There are no tokens in %s.\n", records.Place())
 		}
 	}
 	if n := len(cfg.Tokens); n > 0 {
@@ -301,7 +301,7 @@ func revokeToken(ctx context.Context, env *environment, cfg *config.Config, idOr
 	now := time.Now().Truncate(time.Millisecond) // as the ledger keeps it
 	t, err := records.RevokeToken(ctx, idOrName, workspace, now)
 	if errors.Is(err, ledger.ErrNoToken) {
-		return fmt.Errorf("%w\n'bezoar token list' shows the tokens in %s", err, records.Path())
+		return fmt.Errorf("%w\n'bezoar token list' shows the tokens in %s", err, records.Place())
 	}
 	if err != nil {
 		return err
