@@ -145,9 +145,9 @@ func (a *app) refuseBeyondLoopback(ctx context.Context, address string) error {
 
 func (a *app) tooOpen(address string) error {
 	return &statusError{exitUsage, fmt.Errorf(`refusing to listen on %s: there is no token and no policy yet, so anyone who can reach it could read and write the cache.
-Create a token first:    bezoar token create --data %s --name ci --access trusted
+Create a token first:    bezoar token create %s --name ci --access trusted
 or name your CI:         --policy FILE
-or stay on this machine: --listen 127.0.0.1:8099`, address, a.cfg.Data)}
+or stay on this machine: --listen 127.0.0.1:8099`, address, a.ledgerFlag())}
 }
 
 // run serves until ctx ends, then ends in order: not ready at once, running transfers within their bound, nothing new.

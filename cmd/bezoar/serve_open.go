@@ -14,7 +14,6 @@ import (
 	"github.com/bezoar-cache/bezoar/internal/cache"
 	"github.com/bezoar-cache/bezoar/internal/config"
 	"github.com/bezoar-cache/bezoar/internal/keyring"
-	"github.com/bezoar-cache/bezoar/internal/ledger"
 	"github.com/bezoar-cache/bezoar/internal/server"
 	"github.com/bezoar-cache/bezoar/internal/trust"
 	"github.com/bezoar-cache/bezoar/internal/trust/oidc"
@@ -27,7 +26,7 @@ func (a *app) open(ctx context.Context) (err error) {
 			return &statusError{exitUsage, err}
 		}
 	}
-	if a.ledger, err = ledger.Open(ctx, string(a.cfg.Data)); err != nil {
+	if a.ledger, err = openLedger(ctx, a.cfg); err != nil {
 		return err
 	}
 	a.atEnd(a.ledger.Close)
@@ -102,7 +101,7 @@ func (a *app) openAuth(ctx context.Context, keys keyring.Keys) (err error) {
 	if a.auth.Open() {
 		closed = a.ledger.WasClosed
 	}
-	if err := closed(); err != nil {
+	if err := closed(ctx); err != nil {
 		return err
 	}
 	a.causes.Add("tokens", a.auth.Degraded)
