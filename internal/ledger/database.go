@@ -48,8 +48,10 @@ const (
 
 // statements are those that differ.
 type statements struct {
-	// folder is that of the migrations, and versions the table that counts them.
-	folder, versions string
+	// folder is that of the migrations.
+	folder string
+	// noteVersion counts one that was applied. Its parameters are the version and the time in milliseconds.
+	noteVersion string
 	// unindexed stands before a column whose index is not to be taken.
 	unindexed string
 	// producer finds or makes a producer and returns its id. Its parameters are what producerArgs returns.

@@ -45,7 +45,7 @@ func (l *Ledger) migrate(ctx context.Context) error {
 			if _, err := tx.ExecContext(ctx, string(step)); err != nil {
 				return fmt.Errorf("%s: %w", steps[version], err)
 			}
-			if _, err := tx.ExecContext(ctx, `INSERT INTO `+s.versions+` (version, applied) VALUES ($1, $2)`,
+			if _, err := tx.ExecContext(ctx, s.noteVersion,
 				version+1, time.Now().UnixMilli()); err != nil {
 				return err
 			}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"maps"
 	"net"
 	"net/url"
 	"strconv"
@@ -111,16 +112,14 @@ func (p *Postgres) config() (*pgx.ConnConfig, error) {
 	// One round trip for a statement, and nothing that stays behind in a session of the server's.
 	config.DefaultQueryExecMode = pgx.QueryExecModeExec
 	ms := func(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
-	for name, value := range map[string]string{
+	maps.Copy(config.RuntimeParams, map[string]string{
 		"application_name":                    cmp.Or(p.ApplicationName, "bezoar"),
 		"statement_timeout":                   ms(postgresStatementTimeout),
 		"lock_timeout":                        ms(postgresLockTimeout),
 		"idle_in_transaction_session_timeout": ms(postgresPeerTimeout),
 		"tcp_user_timeout":                    ms(postgresPeerTimeout),
 		"client_encoding":                     "UTF8",
-	} {
-		config.RuntimeParams[name] = value
-	}
+	})
 	if p.Schema != "" {
 		config.RuntimeParams["search_path"] = pgx.Identifier{p.Schema}.Sanitize()
 	}

@@ -195,7 +195,8 @@ func dsn(path string) string {
 
 func (*sqliteFile) statements() *statements {
 	return &statements{
-		folder: "migrations/sqlite", versions: "schema_versions",
+		folder:      "migrations/sqlite",
+		noteVersion: `INSERT INTO schema_versions (version, applied) VALUES ($1, $2)`,
 		// Nothing is known to SQLite of how many rows fit a condition.
 		unindexed: "+",
 		// An update that changes nothing makes RETURNING return the id of a row that is there.
