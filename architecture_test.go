@@ -16,7 +16,7 @@ const module = "github.com/bezoar-cache/bezoar/"
 // mayImport lists, for each package, the packages of this module that it may import outside of tests. Arrows point toward cache, and from it to artifact. A new package or a new arrow is a decision: it is made here.
 var mayImport = map[string][]string{
 	"cmd/bezoar": {"internal/agent", "internal/artifact", "internal/cache", "internal/config", "internal/doctor", "internal/health", "internal/keyring", "internal/ledger",
-		"internal/server", "internal/store/fs", "internal/store/metrics", "internal/store/recorded", "internal/store/seal", "internal/trust", "internal/trust/oidc", "internal/trust/policy", "internal/watch"},
+		"internal/server", "internal/store/fs", "internal/store/metrics", "internal/store/recorded", "internal/store/seal", "internal/store/traced", "internal/tracing", "internal/trust", "internal/trust/oidc", "internal/trust/policy", "internal/watch"},
 	"internal/agent":                 {},
 	"internal/artifact":              {},
 	"internal/artifact/artifacttest": {"internal/artifact"},
@@ -36,7 +36,9 @@ var mayImport = map[string][]string{
 	"internal/store/spool":           {"internal/cache"},
 	"internal/store/storetest":       {"internal/artifact", "internal/cache"},
 	"internal/store/tier":            {"internal/cache", "internal/store/layout"},
+	"internal/store/traced":          {"internal/cache", "internal/store/metrics"},
 	"internal/strictyaml":            {},
+	"internal/tracing":               {},
 	"internal/trust":                 {"internal/cache", "internal/keyring", "internal/trust/oidc", "internal/trust/policy", "internal/trust/session"},
 	"internal/trust/oidc":            {},
 	"internal/trust/oidc/oidctest":   {},
@@ -57,6 +59,9 @@ var onlyIn = map[string]string{
 	"github.com/coreos/go-oidc":           "internal/trust/oidc",
 	"github.com/go-jose/go-jose":          "internal/trust/oidc internal/trust/oidc/oidctest internal/trust/session",
 	"github.com/hashicorp/golang-lru":     "internal/trust",
+	"go.opentelemetry.io/otel/exporters":  "internal/tracing",
+	"go.opentelemetry.io/otel/sdk":        "internal/tracing",
+	"go.opentelemetry.io/otel":            "internal/server internal/store/spool internal/store/traced internal/tracing",
 	"github.com/tink-crypto/tink-go":      "internal/store/aead",
 	"github.com/prometheus/client_golang": "internal/health internal/server internal/store/metrics internal/store/recorded internal/store/seal internal/store/spool internal/store/tier internal/trust/oidc cmd/bezoar",
 }

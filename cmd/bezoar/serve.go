@@ -21,6 +21,7 @@ import (
 	"github.com/bezoar-cache/bezoar/internal/ledger"
 	"github.com/bezoar-cache/bezoar/internal/server"
 	"github.com/bezoar-cache/bezoar/internal/store/seal"
+	"github.com/bezoar-cache/bezoar/internal/tracing"
 	"github.com/bezoar-cache/bezoar/internal/trust"
 	"github.com/bezoar-cache/bezoar/internal/trust/oidc"
 )
@@ -54,7 +55,7 @@ func serve(ctx context.Context, cfg *config.Config, warnings []string, env *envi
 	for _, warning := range warnings {
 		log.Warn(warning)
 	}
-	app := &app{cfg: cfg, log: log, registry: newRegistry()}
+	app := &app{cfg: cfg, log: log, registry: newRegistry(), environ: env.Environ}
 	app.causes = health.New(health.Options{Logger: log, Registerer: app.registry})
 	defer func() { err = errors.Join(err, app.close()) }()
 	if err := app.open(ctx); err != nil {
@@ -76,8 +77,10 @@ type app struct {
 	log      *slog.Logger
 	registry *prometheus.Registry
 	causes   *health.Causes
+	environ  []string
 
-	policy     *livePolicy // nil without --policy
+	traces     *tracing.Tracing // nil without traces
+	policy     *livePolicy      // nil without --policy
 	ledger     *ledger.Ledger
 	auth       *trust.Authenticator
 	identities *oidc.Verifier // nil without --policy

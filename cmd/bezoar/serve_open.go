@@ -26,6 +26,7 @@ func (a *app) open(ctx context.Context) (err error) {
 			return &statusError{exitUsage, err}
 		}
 	}
+	a.openTraces(ctx)
 	if a.ledger, err = openLedger(ctx, a.cfg); err != nil {
 		return err
 	}
@@ -101,7 +102,7 @@ func (a *app) openAuth(ctx context.Context, keys keyring.Keys) (err error) {
 	if a.auth.Open() {
 		closed = a.ledger.WasClosed
 	}
-	if err := closed(ctx); err != nil {
+	if err := closed(); err != nil {
 		return err
 	}
 	a.causes.Add("tokens", a.auth.Degraded)
@@ -141,6 +142,9 @@ func (a *app) newServer(store cache.Store) *server.Server {
 		StallTimeout:  a.cfg.StallTimeout,
 		DrainTimeout:  a.cfg.DrainTimeout,
 		DrainLimit:    int64(a.cfg.DrainLimit),
+	}
+	if a.traces != nil {
+		opts.Tracer = a.traces.Tracer()
 	}
 	if a.policy != nil {
 		opts.Audience = func() string { return a.policy.current.Load().Audience() }

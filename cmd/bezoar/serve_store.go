@@ -18,6 +18,7 @@ import (
 	"github.com/bezoar-cache/bezoar/internal/store/seal"
 	"github.com/bezoar-cache/bezoar/internal/store/spool"
 	"github.com/bezoar-cache/bezoar/internal/store/tier"
+	"github.com/bezoar-cache/bezoar/internal/store/traced"
 )
 
 // startupCheck bounds the tries on the bucket at the start.
@@ -49,7 +50,11 @@ func (a *app) openStore(ctx context.Context, ring *keyring.Ring) (cache.Store, e
 	a.causes.Add("entries", recorder.Degraded)
 	// Inside the seal, so that records are noted with it.
 	sealed := seal.New(recorder.Over(backend), keys, seal.Options{Logger: a.log, Registerer: a.registry, Now: time.Now, Graves: a.graves})
-	return storemetrics.New(sealed, a.registry), nil
+	measured := storemetrics.New(sealed, a.registry)
+	if a.traces == nil {
+		return measured, nil
+	}
+	return traced.New(measured), nil
 }
 
 // bury keeps entries that are no more from being put back: also those that somebody with the storage took away, for whose key there is another one

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/bezoar-cache/bezoar/internal/cache"
 	"github.com/bezoar-cache/bezoar/internal/trust"
@@ -41,6 +42,8 @@ type Options struct {
 	Auth     Authenticator
 	Log      *slog.Logger
 	Registry *prometheus.Registry
+	// Tracer makes a span of each request for an artifact or a session. Nil: none.
+	Tracer trace.Tracer
 	// Audience is what identity tokens must be made for, and the only target that a request for a session may name. Nil or "": none may
 	// be named.
 	Audience func() string
