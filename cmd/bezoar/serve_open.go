@@ -102,7 +102,7 @@ func (a *app) openAuth(ctx context.Context, keys keyring.Keys) (err error) {
 	if a.auth.Open() {
 		closed = a.ledger.WasClosed
 	}
-	if err := closed(); err != nil {
+	if err := closed(ctx); err != nil {
 		return err
 	}
 	a.causes.Add("tokens", a.auth.Degraded)

@@ -94,6 +94,9 @@ func (p *postgresDatabase) advice(err error) string {
 	case errors.Is(err, syscall.ECONNREFUSED), strings.HasPrefix(s.Host, "/") && errors.Is(err, os.ErrNotExist):
 		return "nothing listens there: is the database running, and is it that host and port?"
 	}
+	if _, ok := errors.AsType[*pgconn.ConnectError](err); ok && pgconn.Timeout(err) {
+		return "no answer in time: does the database hang, or is there a firewall on the way?"
+	}
 	return ""
 }
 

@@ -155,6 +155,11 @@ func TestGravesAreSeenInOrder(t *testing.T) {
 	done := make(chan error)
 	go func() { done <- fast.Bury(t.Context(), [][16]byte{graveID(true, 2)}, created, [2]time.Time{}) }()
 	for waiting := 0; waiting == 0; { // until it waits for the lock
+		select {
+		case err := <-done:
+			t.Fatalf("it did not wait: %v", err)
+		default:
+		}
 		if err := fast.db.QueryRowContext(t.Context(), `SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND objid = hashtext(current_schema())::oid`).
 			Scan(&waiting); err != nil {
 			t.Fatal(err)
@@ -296,6 +301,14 @@ func TestPostgresThatComesAndGoes(t *testing.T) {
 		t.Fatal(err)
 	}
 	server.Pause(t)
+	late := p
+	late.ConnectTimeout = 100 * time.Millisecond
+	if l, err := OpenPostgres(t.Context(), late); err == nil {
+		l.Close()
+		t.Error("a hanging database is opened")
+	} else if !strings.Contains(err.Error(), "no answer in time") {
+		t.Error(err)
+	}
 	for range 2 * postgresConnections { // more than there are connections
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		if _, err := l.Version(ctx); !errors.Is(err, context.DeadlineExceeded) {
