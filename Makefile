@@ -30,8 +30,10 @@ FUZZTIME ?= 30s
 fuzz: ## every parser of what comes from outside, FUZZTIME each; go test runs what was found before
 	GO=$(GO) .ci/fuzz $(FUZZTIME)
 
-e2e: ## real Nx releases, from npm, against the built binary; processes killed at random
+e2e: ## real Nx releases, from npm, against the built binary; processes killed at random; the ledger in PostgreSQL
+	.ci/postgres
 	$(GO) test -tags e2e -count=1 -timeout $(TIMEOUT) -v ./test/...
+	$(GO) test -tags e2e -count=1 -timeout $(TIMEOUT) ./internal/ledger
 
 lint: ## formatting, vet, linters, known vulnerabilities
 	$(TOOL) golangci-lint run --build-tags e2e,bench,mutants ./...

@@ -15,9 +15,9 @@ const module = "github.com/bezoar-cache/bezoar/"
 
 // mayImport lists, for each package, the packages of this module that it may import outside of tests. Arrows point toward cache, and from it to artifact. A new package or a new arrow is a decision: it is made here.
 var mayImport = map[string][]string{
-	"cmd/bezoar": {"internal/agent", "internal/artifact", "internal/cache", "internal/config", "internal/doctor", "internal/keyring", "internal/ledger",
+	"cmd/bezoar": {"internal/agent", "internal/artifact", "internal/cache", "internal/config", "internal/doctor", "internal/health", "internal/keyring", "internal/ledger",
 		"internal/server", "internal/store/aead", "internal/store/azure", "internal/store/bucket", "internal/store/fs", "internal/store/gcs", "internal/store/metrics",
-		"internal/store/recorded", "internal/store/s3", "internal/store/seal", "internal/store/spool", "internal/store/tier", "internal/trust", "internal/trust/oidc",
+		"internal/store/recorded", "internal/store/s3", "internal/store/seal", "internal/store/spool", "internal/store/tier", "internal/store/traced", "internal/tracing", "internal/trust", "internal/trust/oidc",
 		"internal/trust/policy", "internal/watch"},
 	"internal/agent":                   {},
 	"internal/artifact":                {},
@@ -25,6 +25,7 @@ var mayImport = map[string][]string{
 	"internal/cache":                   {"internal/artifact"},
 	"internal/config":                  {"internal/cache", "internal/strictyaml", "internal/trust"},
 	"internal/doctor":                  {},
+	"internal/health":                  {},
 	"internal/keyring":                 {},
 	"internal/ledger":                  {"internal/cache", "internal/trust"},
 	"internal/server":                  {"internal/artifact", "internal/cache", "internal/trust"},
@@ -44,7 +45,9 @@ var mayImport = map[string][]string{
 	"internal/store/spool":             {"internal/cache"},
 	"internal/store/storetest":         {"internal/artifact", "internal/cache"},
 	"internal/store/tier":              {"internal/cache", "internal/store/layout"},
+	"internal/store/traced":            {"internal/cache", "internal/store/metrics"},
 	"internal/strictyaml":              {},
+	"internal/tracing":                 {},
 	"internal/trust":                   {"internal/cache", "internal/keyring", "internal/trust/oidc", "internal/trust/policy", "internal/trust/session"},
 	"internal/trust/oidc":              {},
 	"internal/trust/oidc/oidctest":     {},
@@ -56,6 +59,7 @@ var mayImport = map[string][]string{
 // onlyIn lists libraries that one package alone may know, so that replacing one is a matter of one package.
 var onlyIn = map[string]string{
 	"modernc.org/sqlite":                  "internal/ledger",
+	"github.com/jackc/pgx":                "internal/ledger",
 	"github.com/goccy/go-yaml":            "internal/strictyaml",
 	"github.com/invopop/jsonschema":       "internal/config internal/trust/policy",
 	"github.com/klauspost/compress":       "internal/artifact",
@@ -68,8 +72,11 @@ var onlyIn = map[string]string{
 	"github.com/Azure":                    "internal/store/azure",
 	"golang.org/x/oauth2":                 "internal/store/gcs",
 	"cloud.google.com/go":                 "internal/store/gcs",
+	"go.opentelemetry.io/otel/exporters":  "internal/tracing",
+	"go.opentelemetry.io/otel/sdk":        "internal/tracing",
+	"go.opentelemetry.io/otel":            "internal/server internal/store/spool internal/store/traced internal/tracing",
 	"github.com/tink-crypto/tink-go":      "internal/store/aead",
-	"github.com/prometheus/client_golang": "internal/server internal/store/metrics internal/store/recorded internal/store/seal internal/store/spool internal/store/tier internal/trust/oidc cmd/bezoar",
+	"github.com/prometheus/client_golang": "internal/health internal/server internal/store/metrics internal/store/recorded internal/store/seal internal/store/spool internal/store/tier internal/trust/oidc cmd/bezoar",
 }
 
 type goPackage struct {

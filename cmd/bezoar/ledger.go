@@ -28,12 +28,7 @@ carries its record. No request depends on what the ledger knows of entries.`,
 		Args: commandsOnly,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	// The same data directory as the server's, from the same places.
-	var all pflag.FlagSet
-	config.Flags(&all)
-	for _, name := range []string{"config", "data"} {
-		cmd.PersistentFlags().AddFlag(all.Lookup(name))
-	}
+	addLedgerFlags(cmd)
 	cmd.AddCommand(newLedgerEntriesCmd(env), newLedgerRebuildCmd(env), newLedgerCheckCmd(env))
 	return cmd
 }

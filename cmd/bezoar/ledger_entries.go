@@ -162,7 +162,7 @@ func (q *entriesQuery) list(ctx context.Context, env *environment, records *ledg
 	case after != "":
 		fmt.Fprintln(env.Stderr, "There are more: --limit shows them.")
 	case out.written == 0:
-		fmt.Fprintf(env.Stderr, "No such entry is known in %s. What was stored before servers noted it is known after 'bezoar ledger rebuild'.\n", records.Path())
+		fmt.Fprintf(env.Stderr, "No such entry is known in %s. What was stored before servers noted it is known after 'bezoar ledger rebuild'.\n", records.Place())
 	}
 	return nil
 }

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"github.com/bezoar-cache/bezoar/internal/cache"
 	"github.com/bezoar-cache/bezoar/internal/config"
@@ -35,20 +34,15 @@ func newRevokeCmd(env *environment) *cobra.Command {
 		Short: "Refuse sessions and identities of CIs",
 		Long: `Refuse what CIs present: sessions, and the identity tokens that sessions are exchanged for.
 
-A revocation is recorded in the ledger in the data directory. A running server heeds it within a second, for new requests, exchanges and
-uploads that are under way; builds that it hits fail with the reason. It holds until it is lifted, also for what is issued later. Entries that
-were stored before stay.
+A revocation is recorded in the ledger, in the data directory or in the database that --ledger names. A running server heeds it within a
+second, for new requests, exchanges and uploads that are under way; builds that it hits fail with the reason. It holds until it is lifted,
+also for what is issued later. Entries that were stored before stay.
 
 Static tokens are revoked with 'bezoar token revoke'.`,
 		Args: commandsOnly,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	// The same data directory as the server's, from the same places.
-	var all pflag.FlagSet
-	config.Flags(&all)
-	for _, name := range []string{"config", "data"} {
-		cmd.PersistentFlags().AddFlag(all.Lookup(name))
-	}
+	addLedgerFlags(cmd)
 	for _, kind := range trust.RevocationKinds {
 		cmd.AddCommand(newRevokeKindCmd(env, kind))
 	}
@@ -161,7 +155,7 @@ With --json an array of objects goes to standard output, [] if there are none:
 				return err
 			}
 			if len(all) == 0 {
-				fmt.Fprintf(env.Stderr, "There are no revocations in %s.\n", records.Path())
+				fmt.Fprintf(env.Stderr, "There are no revocations in %s.\n", records.Place())
 			}
 			return showRevocations(env.Stdout, all, asJSON)
 		})
@@ -199,7 +193,7 @@ fields of 'bezoar revoke list'.`,
 			now := time.Now().Truncate(time.Millisecond)
 			r, err := records.LiftRevocation(cmd.Context(), args[0], now)
 			if errors.Is(err, ledger.ErrNoRevocation) {
-				return fmt.Errorf("%w\n'bezoar revoke list' shows the revocations in %s", err, records.Path())
+				return fmt.Errorf("%w\n'bezoar revoke list' shows the revocations in %s", err, records.Place())
 			}
 			if err != nil {
 				return err
@@ -212,7 +206,7 @@ fields of 'bezoar revoke list'.`,
 
 // withRecords works with the ledger of a server. There must be one: a revocation in the wrong directory would be heeded by nobody.
 func withRecords(ctx context.Context, cfg *config.Config, do func(*ledger.Ledger) error) (err error) {
-	records, err := ledger.OpenExisting(ctx, string(cfg.Data))
+	records, err := openExistingLedger(ctx, cfg)
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%s has no ledger: is it the server's data directory (--data)?", cfg.Data)
 	}

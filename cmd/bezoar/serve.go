@@ -17,9 +17,11 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/bezoar-cache/bezoar/internal/config"
+	"github.com/bezoar-cache/bezoar/internal/health"
 	"github.com/bezoar-cache/bezoar/internal/ledger"
 	"github.com/bezoar-cache/bezoar/internal/server"
 	"github.com/bezoar-cache/bezoar/internal/store/seal"
+	"github.com/bezoar-cache/bezoar/internal/tracing"
 	"github.com/bezoar-cache/bezoar/internal/trust"
 	"github.com/bezoar-cache/bezoar/internal/trust/oidc"
 )
@@ -53,7 +55,8 @@ func serve(ctx context.Context, cfg *config.Config, warnings []string, env *envi
 	for _, warning := range warnings {
 		log.Warn(warning)
 	}
-	app := &app{cfg: cfg, log: log, registry: newRegistry()}
+	app := &app{cfg: cfg, log: log, registry: newRegistry(), environ: env.Environ}
+	app.causes = health.New(health.Options{Logger: log, Registerer: app.registry})
 	defer func() { err = errors.Join(err, app.close()) }()
 	if err := app.open(ctx); err != nil {
 		return err
@@ -73,8 +76,11 @@ type app struct {
 	cfg      *config.Config
 	log      *slog.Logger
 	registry *prometheus.Registry
+	causes   *health.Causes
+	environ  []string
 
-	policy     *livePolicy // nil without --policy
+	traces     *tracing.Tracing // nil without traces
+	policy     *livePolicy      // nil without --policy
 	ledger     *ledger.Ledger
 	auth       *trust.Authenticator
 	identities *oidc.Verifier // nil without --policy
@@ -113,7 +119,7 @@ func (a *app) listen(ctx context.Context) error {
 		}
 		a.telemetry = ls[0]
 		if !server.OnlyLocal(a.telemetry.Addr()) && !a.cfg.MetricsToken.Set() {
-			a.log.Warn("anyone who can reach the metrics' address can read them: set metrics-token, or listen on the loopback", "metrics-listen", string(a.cfg.MetricsListen))
+			a.log.Warn("anyone who can reach the metrics' address can read them, and profiles of the server: set metrics-token, or listen on the loopback", "metrics-listen", string(a.cfg.MetricsListen))
 		}
 	}
 	return nil
@@ -142,9 +148,9 @@ func (a *app) refuseBeyondLoopback(ctx context.Context, address string) error {
 
 func (a *app) tooOpen(address string) error {
 	return &statusError{exitUsage, fmt.Errorf(`refusing to listen on %s: there is no token and no policy yet, so anyone who can reach it could read and write the cache.
-Create a token first:    bezoar token create --data %s --name ci --access trusted
+Create a token first:    bezoar token create %s --name ci --access trusted
 or name your CI:         --policy FILE
-or stay on this machine: --listen 127.0.0.1:8099`, address, a.cfg.Data)}
+or stay on this machine: --listen 127.0.0.1:8099`, address, a.ledgerFlag())}
 }
 
 // run serves until ctx ends, then ends in order: not ready at once, running transfers within their bound, nothing new.
@@ -154,6 +160,7 @@ func (a *app) run(ctx context.Context) error {
 	defer endBackground()
 	group.Go(func() error { return a.auth.Run(background) })
 	group.Go(func() error { return a.graves.Run(background) })
+	group.Go(func() error { a.causes.Run(background); return nil })
 	if a.policy != nil {
 		group.Go(func() error { return a.identities.Run(background) })
 		group.Go(func() error { a.policy.Run(background); return nil })

@@ -23,7 +23,7 @@ func (a *app) announce(w io.Writer) {
 		line("uploads", a.uploads())
 		line("downloads", a.downloads())
 	}
-	line("ledger", a.ledger.Path())
+	line("ledger", a.ledger.Place())
 	line("workspaces", a.workspaces())
 	line("access", a.access())
 	if a.policy != nil {
@@ -46,7 +46,7 @@ func (a *app) announce(w io.Writer) {
 
 func (a *app) announceJSON() {
 	attrs := []any{
-		"version", version(), "url", a.baseURL(), "addresses", a.addresses(), "store", a.place, "ledger", a.ledger.Path(), "open", a.auth.Open(),
+		"version", version(), "url", a.baseURL(), "addresses", a.addresses(), "store", a.place, "ledger", a.ledger.Place(), "open", a.auth.Open(),
 		"workspaces", a.auth.Workspaces(),
 	}
 	if a.policy != nil {

@@ -14,7 +14,6 @@ import (
 	"github.com/bezoar-cache/bezoar/internal/cache"
 	"github.com/bezoar-cache/bezoar/internal/config"
 	"github.com/bezoar-cache/bezoar/internal/keyring"
-	"github.com/bezoar-cache/bezoar/internal/ledger"
 	"github.com/bezoar-cache/bezoar/internal/server"
 	"github.com/bezoar-cache/bezoar/internal/trust"
 	"github.com/bezoar-cache/bezoar/internal/trust/oidc"
@@ -27,7 +26,8 @@ func (a *app) open(ctx context.Context) (err error) {
 			return &statusError{exitUsage, err}
 		}
 	}
-	if a.ledger, err = ledger.Open(ctx, string(a.cfg.Data)); err != nil {
+	a.openTraces(ctx)
+	if a.ledger, err = openLedger(ctx, a.cfg); err != nil {
 		return err
 	}
 	a.atEnd(a.ledger.Close)
@@ -102,34 +102,16 @@ func (a *app) openAuth(ctx context.Context, keys keyring.Keys) (err error) {
 	if a.auth.Open() {
 		closed = a.ledger.WasClosed
 	}
-	if err := closed(); err != nil {
+	if err := closed(ctx); err != nil {
 		return err
 	}
-	a.degraded("tokens", a.auth.Degraded)
+	a.causes.Add("tokens", a.auth.Degraded)
 	if a.policy != nil {
 		a.policy.bind(a.auth, a.identities)
-		a.degraded("policy", a.policy.Degraded)
-		a.degraded("issuer", a.identities.Degraded)
+		a.causes.Add("policy", a.policy.Degraded)
+		a.causes.Add("issuer", a.identities.Degraded)
 	}
 	return nil
-}
-
-// degraded exposes whether a part works, by what it says itself.
-func (a *app) degraded(cause string, trouble func() error) {
-	a.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "bezoar_degraded",
-		Help: "1 while a part of the server does not work as it should, by cause. tokens: the ledger cannot be read, later revocations do not hold yet. " +
-			"policy: the policy file is refused, the one before stays in force. issuer: the keys of an issuer of identities cannot be refreshed. " +
-			"graves: deletions cannot be recorded, entries that were deleted could be put back after a restart. " +
-			"entries: what is stored cannot be noted in the ledger, it is later. " +
-			"spool: uploads wait for the bucket for too long. tier: the local disk of the tier does not work, reads go to the bucket.",
-		ConstLabels: prometheus.Labels{"cause": cause},
-	}, func() float64 {
-		if trouble() != nil {
-			return 1
-		}
-		return 0
-	}))
 }
 
 func (a *app) newServer(store cache.Store) *server.Server {
@@ -152,6 +134,7 @@ func (a *app) newServer(store cache.Store) *server.Server {
 		Auth:          a.auth,
 		Log:           a.log,
 		Registry:      a.registry,
+		Causes:        a.causes.All(),
 		MetricsToken:  a.cfg.MetricsToken.Reveal(),
 		ServeMetrics:  a.cfg.MetricsListen == "",
 		HeaderTimeout: a.cfg.HeaderTimeout,
@@ -159,6 +142,9 @@ func (a *app) newServer(store cache.Store) *server.Server {
 		StallTimeout:  a.cfg.StallTimeout,
 		DrainTimeout:  a.cfg.DrainTimeout,
 		DrainLimit:    int64(a.cfg.DrainLimit),
+	}
+	if a.traces != nil {
+		opts.Tracer = a.traces.Tracer()
 	}
 	if a.policy != nil {
 		opts.Audience = func() string { return a.policy.current.Load().Audience() }

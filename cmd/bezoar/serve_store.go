@@ -19,6 +19,7 @@ import (
 	"github.com/bezoar-cache/bezoar/internal/store/seal"
 	"github.com/bezoar-cache/bezoar/internal/store/spool"
 	"github.com/bezoar-cache/bezoar/internal/store/tier"
+	"github.com/bezoar-cache/bezoar/internal/store/traced"
 )
 
 // startupCheck bounds the tries on the bucket at the start.
@@ -29,7 +30,7 @@ func (a *app) openStore(ctx context.Context, ring *keyring.Ring) (_ cache.Store,
 	if a.graves, err = seal.NewGraveyard(ctx, a.ledger, seal.GraveyardOptions{Logger: a.log, Registerer: a.registry, Now: time.Now}); err != nil {
 		return nil, err
 	}
-	a.degraded("graves", a.graves.Degraded)
+	a.causes.Add("graves", a.graves.Degraded)
 	recorder := recorded.Start(a.ledger, recorded.Options{Logger: a.log, Registerer: a.registry, Left: a.bury})
 	// Opened before the backend, it ends after it: what a spool sends at the end is noted, too.
 	a.atEnd(func() error {
@@ -40,13 +41,17 @@ func (a *app) openStore(ctx context.Context, ring *keyring.Ring) (_ cache.Store,
 		}
 		return nil
 	})
-	a.degraded("entries", recorder.Degraded)
+	a.causes.Add("entries", recorder.Degraded)
 	backend, err := a.openBackend(ctx, ring, recorder)
 	if err != nil {
 		return nil, err
 	}
 	sealed := seal.New(backend, ring.Derive("seal"), seal.Options{Logger: a.log, Registerer: a.registry, Now: time.Now, Graves: a.graves})
-	return storemetrics.New(sealed, a.registry), nil
+	measured := storemetrics.New(sealed, a.registry)
+	if a.traces == nil {
+		return measured, nil
+	}
+	return traced.New(measured), nil
 }
 
 // bury keeps entries that are no more from being put back: also those that somebody with the storage took away, for whose key there is another one
@@ -154,7 +159,7 @@ func (a *app) openSpool(remote spool.Remote) (*spool.Store, error) {
 		defer cancel()
 		return queued.Close(ctx)
 	})
-	a.degraded("spool", queued.Degraded)
+	a.causes.Add("spool", queued.Degraded)
 	return queued, nil
 }
 
@@ -179,7 +184,7 @@ func (a *app) openTier(inner cache.Store, temp string) (cache.Store, error) {
 		return nil, err
 	}
 	a.atEnd(front.Close)
-	a.degraded("tier", front.Degraded)
+	a.causes.Add("tier", front.Degraded)
 	return front.Store(), nil
 }
 

@@ -44,12 +44,18 @@ type running struct {
 // startServe runs "bezoar serve" with these arguments and waits until it serves.
 func startServe(t *testing.T, args ...string) *running {
 	t.Helper()
+	return startServeIn(t, nil, args...)
+}
+
+// startServeIn is startServe with more in the environment.
+func startServeIn(t *testing.T, environ []string, args ...string) *running {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	stdout, w := io.Pipe()
 	s := &running{t: t, stderr: &lockedBuffer{}, cancel: cancel, status: make(chan int, 1)}
 	go func() {
 		status := run(ctx, append([]string{"serve"}, args...), &environment{
-			Environ: []string{"HOME=" + t.TempDir()}, Stdin: strings.NewReader(""), Stdout: w, Stderr: s.stderr,
+			Environ: append([]string{"HOME=" + t.TempDir()}, environ...), Stdin: strings.NewReader(""), Stdout: w, Stderr: s.stderr,
 		})
 		w.Close()
 		s.status <- status

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"github.com/bezoar-cache/bezoar/internal/cache"
 	"github.com/bezoar-cache/bezoar/internal/config"
@@ -33,19 +32,14 @@ func newTokenCmd(env *environment) *cobra.Command {
 		Short: "Create, list and revoke access tokens",
 		Long: `Create, list and revoke the access tokens that builds and people present to the server.
 
-They are recorded in the ledger in the data directory. The server needs not run, and if it does, it takes up what
-changes by itself: a new token works at once, a revocation holds within a second.
+They are recorded in the ledger: in the data directory, or in the database that --ledger names. The server needs not run,
+and if it does, it takes up what changes by itself: a new token works at once, a revocation holds within a second.
 
 Without any token the server is open to anyone on its own machine. The first token ends that for good.`,
 		Args: commandsOnly,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	// The same data directory as the server's, from the same places.
-	var all pflag.FlagSet
-	config.Flags(&all)
-	for _, name := range []string{"config", "data"} {
-		cmd.PersistentFlags().AddFlag(all.Lookup(name))
-	}
+	addLedgerFlags(cmd)
 	cmd.AddCommand(newTokenCreateCmd(env), newTokenListCmd(env), newTokenRevokeCmd(env))
 	return cmd
 }
@@ -180,7 +174,7 @@ func expiryTime(s string, now, latest time.Time) (time.Time, error) {
 }
 
 func createToken(ctx context.Context, env *environment, cfg *config.Config, t trust.Token, asJSON bool) (err error) {
-	records, err := ledger.Open(ctx, string(cfg.Data))
+	records, err := openLedger(ctx, cfg)
 	if err != nil {
 		return err
 	}
@@ -221,7 +215,7 @@ created, expires and revoked as 'bezoar token create --help' describes them. It 
 
 func listTokens(ctx context.Context, env *environment, cfg *config.Config, asJSON bool) (err error) {
 	var tokens []trust.Token
-	records, err := ledger.OpenExisting(ctx, string(cfg.Data))
+	records, err := openExistingLedger(ctx, cfg)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		fmt.Fprintf(env.Stderr, "There are no tokens: %s has no ledger.\n", cfg.Data)
@@ -233,7 +227,7 @@ func listTokens(ctx context.Context, env *environment, cfg *config.Config, asJSO
 			return err
 		}
 		if len(tokens) == 0 {
-			fmt.Fprintf(env.Stderr, "There are no tokens in %s.\n", records.Path())
+			fmt.Fprintf(env.Stderr, "There are no tokens in %s.\n", records.Place())
 		}
 	}
 	if n := len(cfg.Tokens); n > 0 {
@@ -290,7 +284,7 @@ With --json the token goes to standard output as an object with the fields of 'b
 }
 
 func revokeToken(ctx context.Context, env *environment, cfg *config.Config, idOrName string, workspace cache.Workspace, asJSON bool) (err error) {
-	records, err := ledger.OpenExisting(ctx, string(cfg.Data))
+	records, err := openExistingLedger(ctx, cfg)
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("there are no tokens: %s has no ledger; is it the server's data directory?", cfg.Data)
 	}
@@ -301,7 +295,7 @@ func revokeToken(ctx context.Context, env *environment, cfg *config.Config, idOr
 	now := time.Now().Truncate(time.Millisecond) // as the ledger keeps it
 	t, err := records.RevokeToken(ctx, idOrName, workspace, now)
 	if errors.Is(err, ledger.ErrNoToken) {
-		return fmt.Errorf("%w\n'bezoar token list' shows the tokens in %s", err, records.Path())
+		return fmt.Errorf("%w\n'bezoar token list' shows the tokens in %s", err, records.Place())
 	}
 	if err != nil {
 		return err

@@ -25,8 +25,11 @@ import (
 // bucket as the store, or another setting.
 type Config struct {
 	Listen []Listener `name:"listen" default:"127.0.0.1:8099" example:"127.0.0.1:8099" help:"Where to listen: host:port, unix:/path.sock or systemd (sockets handed over by systemd)"`
-	Data   Path       `name:"data" shown:"the user's state directory" example:"/var/lib/bezoar" help:"Directory of the ledger and, unless --store says otherwise, of the artifacts"`
+	Data   Path       `name:"data" shown:"the user's state directory" example:"/var/lib/bezoar" help:"Directory of the ledger and of the artifacts, unless --ledger and --store say otherwise"`
 	Store  StoreURL   `name:"store" shown:"store in the data directory" example:"file:///var/lib/bezoar/store" help:"Where artifacts are kept, as a URL: file:///path, or a bucket with its parameters: s3://bucket/prefix?region=eu-central-1, gs://bucket/prefix, azblob://container/prefix?account=acme"`
+
+	Ledger         LedgerURL `name:"ledger" default:"sqlite" example:"postgres://bezoar@db.example.com:5432/bezoar" help:"Where tokens, revocations and what is known of entries are kept: sqlite, in the data directory, or a database of PostgreSQL that servers share, as a URL without password: postgres://user@host:5432/database?sslmode=verify-full"`
+	LedgerPassword Secret    `name:"ledger-password" needs:"ledger" help:"Password of the role in PostgreSQL, if PGPASSWORD and PGPASSFILE do not give it"`
 
 	WriteWait   Wait          `name:"write-wait" default:"2s" min:"0s" max:"forever" needs:"bucket" help:"How long an upload waits for the bucket before it is acknowledged and sent from the spool; 0s: not at all; forever: until the bucket has it"`
 	SpoolDir    Path          `name:"spool-dir" shown:"spool in the data directory" example:"/var/lib/bezoar/spool" needs:"bucket" help:"Directory of uploads under way, and of those that were acknowledged and wait for the bucket"`

@@ -62,6 +62,9 @@ func FuzzLoad(f *testing.F) {
 		if c.MetricsToken.Set() && c.MetricsToken.File() == "" {
 			d["/f"] = strings.Replace(d["/f"], `metrics-token: "[redacted]"`, fmt.Sprintf("metrics-token: %q", c.MetricsToken.Reveal()), 1)
 		}
+		if c.LedgerPassword.Set() && c.LedgerPassword.File() == "" {
+			d["/f"] = strings.Replace(d["/f"], `ledger-password: "[redacted]"`, fmt.Sprintf("ledger-password: %q", c.LedgerPassword.Reveal()), 1)
+		}
 		again, _, err := load(t, []string{"--config=/f"}, nil, d)
 		if err != nil {
 			t.Fatalf("what was printed is refused: %v\n%s", err, d["/f"])

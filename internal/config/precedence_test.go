@@ -27,6 +27,9 @@ func samples(t *testing.T, s *setting) [3]string {
 		if s.name == "store" {
 			return [3]string{"file:///a", "file:///b", "file:///c"}
 		}
+		if s.name == "ledger" {
+			return [3]string{"sqlite", "postgres://u@db:5432/b", "sqlite"}
+		}
 		return [3]string{"http://a", "http://b", "http://c"}
 	case "secret":
 		return [3]string{"secret-a", "secret-b", "secret-c"}
@@ -87,6 +90,8 @@ func TestPrecedence(t *testing.T) {
 			companion[s.name] = bucket + " --tier-dir=/tier"
 		case "redirect":
 			companion[s.name] = bucket + " --redirect=on"
+		case "ledger":
+			companion[s.name] = "--ledger=postgres://u@db/nx"
 		}
 	}
 	for _, s := range settings() {

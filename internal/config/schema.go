@@ -110,6 +110,8 @@ func typeSchema(t reflect.Type) *jsonschema.Schema {
 		return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{{Type: "integer", Minimum: "0"}, text(`^(all|` + sizes + `)$`)}}
 	case reflect.TypeFor[StoreURL]():
 		return text(`^([fF][iI][lL][eE]:///|([sS]3|[gG][sS]|[aA][zZ][bB][lL][oO][bB])://[a-z0-9])`)
+	case reflect.TypeFor[LedgerURL]():
+		return text(`^(sqlite|[pP][oO][sS][tT][gG][rR][eE][sS]([qQ][lL])?://.+)$`)
 	case reflect.TypeFor[PublicURL]():
 		return text(`^[hH][tT][tT][pP][sS]?://`)
 	case reflect.TypeFor[Secret]():

@@ -60,7 +60,7 @@ func parseSecret(text string) (any, error) {
 		return nil, &flaw{"is " + Redacted + ", the secret was left out when this was printed", "write the secret, or the name of its file under the same key with -file"}
 	}
 	if strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		return nil, &flaw{"holds a character that cannot be sent as a bearer token (not shown)", "use letters, digits and punctuation of ASCII, without spaces"}
+		return nil, &flaw{"holds a blank, or a character that is not of ASCII (not shown)", "use letters, digits and punctuation of ASCII, without spaces"}
 	}
 	return NewSecret(text), nil
 }

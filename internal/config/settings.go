@@ -35,7 +35,8 @@ func settings() []*setting {
 		if s.typ == reflect.TypeFor[Secret]() {
 			all = append(all, &setting{
 				name: s.name + "-file", typ: reflect.TypeFor[Path](), of: s, field: s.field,
-				help:    "File that holds " + s.name + "; one line break at its end is dropped",
+				help:    "File that holds " + s.name + "; one line break at its end is dropped" + s.only(),
+				needs:   s.needs,
 				example: "/run/secrets/" + s.name,
 			})
 		}
@@ -62,12 +63,18 @@ func fields(t reflect.Type) []*setting {
 		if s.example == "" {
 			s.example = s.def
 		}
-		if s.needs != "" {
-			s.help += "; only with " + strings.TrimSuffix(needed(s.needs), " as the store")
-		}
+		s.help += s.only()
 		all = append(all, s)
 	}
 	return all
+}
+
+// only says, in help, what the setting means nothing without.
+func (s *setting) only() string {
+	if s.needs == "" {
+		return ""
+	}
+	return "; only with " + strings.TrimSuffix(needed(s.needs), " as the store")
 }
 
 // parse reads one text as the setting's type and holds it against enum, min and max. Its errors are [*flaw]s and
@@ -122,6 +129,8 @@ func (s *setting) parseType(text string) (any, error) {
 		return parseUpTo(text)
 	case reflect.TypeFor[StoreURL]():
 		return parseStoreURL(text)
+	case reflect.TypeFor[LedgerURL]():
+		return parseLedgerURL(text)
 	case reflect.TypeFor[PublicURL]():
 		return parsePublicURL(text)
 	case reflect.TypeFor[Secret]():
@@ -153,7 +162,7 @@ func (s *setting) metavar() string {
 		return "duration"
 	case reflect.TypeFor[Listener](), reflect.TypeFor[Address]():
 		return "address"
-	case reflect.TypeFor[StoreURL](), reflect.TypeFor[PublicURL]():
+	case reflect.TypeFor[StoreURL](), reflect.TypeFor[LedgerURL](), reflect.TypeFor[PublicURL]():
 		return "url"
 	case reflect.TypeFor[Secret]():
 		return "secret"

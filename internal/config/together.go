@@ -13,6 +13,8 @@ func needed(needs string) string {
 		return "a bucket as the store"
 	case "redirect":
 		return "redirect: on"
+	case "ledger":
+		return "a ledger in PostgreSQL"
 	}
 	return needs
 }
@@ -27,6 +29,8 @@ func (c *Config) lacks(s *setting) string {
 		have = c.TierDir != ""
 	case "redirect":
 		have = c.Redirect == RedirectOn
+	case "ledger":
+		have = c.Ledger.IsPostgres()
 	}
 	if have {
 		return ""
@@ -47,8 +51,11 @@ func (l *loader) checkStore() {
 			continue
 		}
 		hint := "take it out, or add " + lacks
-		if s.needs == "bucket" {
+		switch s.needs {
+		case "bucket":
 			hint = "take it out, or name a bucket with store"
+		case "ledger":
+			hint = "take it out, or name a database with ledger"
 		}
 		l.report(of[s.name], s.name, &flaw{"means something only with " + lacks, hint})
 	}

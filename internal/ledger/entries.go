@@ -28,8 +28,8 @@ func (l *Ledger) RecordEntries(ctx context.Context, entries []cache.Entry) error
 	if err := l.inPlace(); err != nil {
 		return err // nobody else would see them
 	}
-	return l.explain(ctx, l.transact(ctx, func(tx *sql.Tx) error {
-		r, err := newRecorder(ctx, tx)
+	return l.explain(ctx, l.transact(ctx, entriesPart, func(tx *sql.Tx) error {
+		r, err := newRecorder(ctx, tx, l.statements())
 		if err != nil {
 			return err
 		}
@@ -53,9 +53,9 @@ func (l *Ledger) ForgetEntries(ctx context.Context, keys []cache.Key) error {
 	if err := l.inPlace(); err != nil {
 		return err
 	}
-	return l.explain(ctx, l.transact(ctx, func(tx *sql.Tx) (err error) {
+	return l.explain(ctx, l.transact(ctx, entriesPart, func(tx *sql.Tx) (err error) {
 		find, err := tx.PrepareContext(ctx, `
-			SELECT id FROM entries WHERE hash = ?3 AND scope = (SELECT id FROM scopes WHERE workspace = ?1 AND scope = ?2)`)
+			SELECT id FROM entries WHERE hash = $3 AND scope = (SELECT id FROM scopes WHERE workspace = $1 AND scope = $2)`)
 		if err != nil {
 			return err
 		}
@@ -67,7 +67,7 @@ func (l *Ledger) ForgetEntries(ctx context.Context, keys []cache.Key) error {
 		defer f.close()
 		for _, key := range keys {
 			var id int64
-			err := find.QueryRowContext(ctx, string(key.Workspace), string(key.Scope), string(key.Hash)).Scan(&id)
+			err := find.QueryRowContext(ctx, l.keyArgs(key)...).Scan(&id)
 			if errors.Is(err, sql.ErrNoRows) {
 				continue
 			}
@@ -82,6 +82,11 @@ func (l *Ledger) ForgetEntries(ctx context.Context, keys []cache.Key) error {
 	}))
 }
 
+// keyArgs are the parameters of a statement that finds an entry: workspace, scope, hash.
+func (l *Ledger) keyArgs(key cache.Key) []any {
+	return []any{string(key.Workspace), l.statements().scope(key.Scope), string(key.Hash)}
+}
+
 // entryRow is an entry's record in the form in which it is kept, so that two can be compared.
 type entryRow struct {
 	size, inflated  int64
@@ -92,6 +97,7 @@ type entryRow struct {
 	seal            string
 	producer        [sha256.Size]byte // the digest of its JSON
 	text            string            // that JSON
+	made            cache.Producer    // that producer, to search by
 }
 
 func newEntryRow(r *cache.Record) (entryRow, error) {
@@ -101,7 +107,7 @@ func newEntryRow(r *cache.Record) (entryRow, error) {
 	}
 	return entryRow{
 		size: r.Size, inflated: r.Inflated, members: r.Members, opaque: r.Opaque, sha256: r.SHA256, content: r.Content,
-		created: nanos(r.Created), seal: r.Seal, producer: sha256.Sum256(text), text: string(text),
+		created: nanos(r.Created), seal: r.Seal, producer: sha256.Sum256(text), text: string(text), made: r.Producer,
 	}, nil
 }
 
@@ -128,22 +134,20 @@ func nanos(t time.Time) int64 {
 
 // recorder writes entries in a transaction. What many of them have in common it looks up once.
 type recorder struct {
+	statements             *statements
 	scope, producer, entry *sql.Stmt
 	scopes                 map[[2]string]int64 // by workspace and scope
 	producers              map[[sha256.Size]byte]int64
 }
 
-func newRecorder(ctx context.Context, tx *sql.Tx) (*recorder, error) {
-	r := &recorder{scopes: make(map[[2]string]int64), producers: make(map[[sha256.Size]byte]int64)}
+func newRecorder(ctx context.Context, tx *sql.Tx, s *statements) (*recorder, error) {
+	r := &recorder{statements: s, scopes: make(map[[2]string]int64), producers: make(map[[sha256.Size]byte]int64)}
 	// An update that changes nothing makes RETURNING return the id of a row that is there.
 	var errs [3]error
 	r.scope, errs[0] = tx.PrepareContext(ctx, `
-		INSERT INTO scopes (workspace, scope) VALUES (?, ?) ON CONFLICT (workspace, scope) DO UPDATE SET scope = excluded.scope RETURNING id`)
-	r.producer, errs[1] = tx.PrepareContext(ctx, `
-		INSERT INTO producers (digest, producer) VALUES (?, ?) ON CONFLICT (digest) DO UPDATE SET digest = excluded.digest RETURNING id`)
-	r.entry, errs[2] = tx.PrepareContext(ctx, `
-		INSERT OR REPLACE INTO entries (scope, hash, size, sha256, content, inflated, members, opaque, created, seal, producer)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`)
+		INSERT INTO scopes (workspace, scope) VALUES ($1, $2) ON CONFLICT (workspace, scope) DO UPDATE SET scope = excluded.scope RETURNING id`)
+	r.producer, errs[1] = tx.PrepareContext(ctx, s.producer)
+	r.entry, errs[2] = tx.PrepareContext(ctx, s.entry)
 	if err := errors.Join(errs[:]...); err != nil {
 		r.close()
 		return nil, err
@@ -161,11 +165,11 @@ func (r *recorder) close() {
 }
 
 func (r *recorder) record(ctx context.Context, key cache.Key, row *entryRow) error {
-	scope, err := idOf(ctx, r.scopes, [2]string{string(key.Workspace), string(key.Scope)}, r.scope, string(key.Workspace), string(key.Scope))
+	scope, err := idOf(ctx, r.scopes, [2]string{string(key.Workspace), string(key.Scope)}, r.scope, string(key.Workspace), r.statements.scope(key.Scope))
 	if err != nil {
 		return err
 	}
-	producer, err := idOf(ctx, r.producers, row.producer, r.producer, row.producer[:], row.text)
+	producer, err := idOf(ctx, r.producers, row.producer, r.producer, r.statements.producerArgs(row)...)
 	if err != nil {
 		return err
 	}
@@ -195,7 +199,7 @@ type forgetter struct {
 }
 
 func newForgetter(ctx context.Context, tx *sql.Tx) (*forgetter, error) {
-	entry, err := tx.PrepareContext(ctx, `DELETE FROM entries WHERE id = ? RETURNING scope, producer`)
+	entry, err := tx.PrepareContext(ctx, `DELETE FROM entries WHERE id = $1 RETURNING scope, producer`)
 	return &forgetter{tx: tx, entry: entry, scopes: make(map[int64]struct{}), producers: make(map[int64]struct{})}, err
 }
 
@@ -217,12 +221,12 @@ func (f *forgetter) forget(ctx context.Context, id int64) (bool, error) {
 
 func (f *forgetter) dropUnused(ctx context.Context) error {
 	for id := range f.scopes {
-		if _, err := f.tx.ExecContext(ctx, `DELETE FROM scopes WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM entries WHERE scope = ?1)`, id); err != nil {
+		if _, err := f.tx.ExecContext(ctx, `DELETE FROM scopes WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM entries WHERE scope = $1)`, id); err != nil {
 			return err
 		}
 	}
 	for id := range f.producers {
-		if _, err := f.tx.ExecContext(ctx, `DELETE FROM producers WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM entries WHERE producer = ?1)`, id); err != nil {
+		if _, err := f.tx.ExecContext(ctx, `DELETE FROM producers WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM entries WHERE producer = $1)`, id); err != nil {
 			return err
 		}
 	}

@@ -41,7 +41,7 @@ func (r *reconciler) forgetOthers(ctx context.Context) error {
 func (r *reconciler) ids(ctx context.Context, after int64) (ids []int64, err error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()
-	rows, err := r.ledger.db.QueryContext(ctx, `SELECT id FROM entries WHERE id > ? AND id <= ? ORDER BY id LIMIT ?`, after, r.last, reconcileBatch)
+	rows, err := r.ledger.db.QueryContext(ctx, `SELECT id FROM entries WHERE id > $1 AND id <= $2 ORDER BY id LIMIT $3`, after, r.last, reconcileBatch)
 	if err != nil {
 		return nil, r.ledger.explain(ctx, err)
 	}
@@ -79,7 +79,7 @@ func (r *reconciler) write(ctx context.Context, do func(context.Context, *sql.Tx
 	began := time.Now()
 	before := r.counts
 	step, cancel := bound(ctx)
-	err := r.ledger.transact(step, func(tx *sql.Tx) error { return do(step, tx) })
+	err := r.ledger.transact(step, entriesPart, func(tx *sql.Tx) error { return do(step, tx) })
 	err = r.ledger.explain(step, err)
 	cancel()
 	if err != nil {

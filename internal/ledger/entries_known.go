@@ -11,24 +11,24 @@ import (
 // knownEntry is what is known of a key; its id is 0 if that is nothing.
 type knownEntry struct {
 	id  int64
-	row entryRow // without the text of the producer
+	row entryRow // without the producer itself
 }
 
 func (k *knownEntry) is(listed *entryRow) bool {
 	want := *listed
-	want.text = ""
+	want.text, want.made = "", cache.Producer{}
 	return k.row == want
 }
 
 const knownQuery = `
 	SELECT e.id, e.size, e.sha256, e.content, e.inflated, e.members, e.opaque, e.created, e.seal, p.digest
 	FROM entries e JOIN producers p ON p.id = e.producer
-	WHERE e.hash = ?3 AND e.scope = (SELECT id FROM scopes WHERE workspace = ?1 AND scope = ?2)`
+	WHERE e.hash = $3 AND e.scope = (SELECT id FROM scopes WHERE workspace = $1 AND scope = $2)`
 
-func findEntry(ctx context.Context, find *sql.Stmt, key cache.Key) (k knownEntry, err error) {
+func (l *Ledger) findEntry(ctx context.Context, find *sql.Stmt, key cache.Key) (k knownEntry, err error) {
 	var sha256, content, producer []byte
 	r := &k.row
-	err = find.QueryRowContext(ctx, string(key.Workspace), string(key.Scope), string(key.Hash)).
+	err = find.QueryRowContext(ctx, l.keyArgs(key)...).
 		Scan(&k.id, &r.size, &sha256, &content, &r.inflated, &r.members, &r.opaque, &r.created, &r.seal, &producer)
 	if errors.Is(err, sql.ErrNoRows) {
 		return knownEntry{}, nil
@@ -51,7 +51,7 @@ func (r *reconciler) look(ctx context.Context, entries []cache.Entry) (known []k
 	defer func() { err = errors.Join(err, find.Close()) }()
 	known = make([]knownEntry, len(entries))
 	for i := range entries {
-		if known[i], err = findEntry(ctx, find, entries[i].Key); err != nil {
+		if known[i], err = r.ledger.findEntry(ctx, find, entries[i].Key); err != nil {
 			return nil, err
 		}
 	}

@@ -38,7 +38,7 @@ type Cursor string
 // follow; it is empty if these are all. Entries that are recorded meanwhile do not move those that are not. Records are as they were stored,
 // with their seal; nobody has verified it here. The limit is 1 or more. [ErrCursor].
 func (l *Ledger) Entries(ctx context.Context, filter Filter, after Cursor, limit int) ([]cache.Entry, Cursor, error) {
-	where, args := filter.where()
+	where, args := filter.where(l.statements())
 	if after != "" {
 		created, id, err := after.parse()
 		if err != nil {
@@ -52,7 +52,7 @@ func (l *Ledger) Entries(ctx context.Context, filter Filter, after Cursor, limit
 	}
 	ctx, cancel := bound(ctx)
 	defer cancel()
-	entries, next, err := queryEntries(ctx, l.db, entriesQuery+clause+` ORDER BY e.created DESC, e.id DESC LIMIT ?`, limit, append(args, limit+1)...)
+	entries, next, err := queryEntries(ctx, l.db, numbered(entriesQuery+clause+` ORDER BY e.created DESC, e.id DESC LIMIT ?`), limit, append(args, limit+1)...)
 	return entries, next, l.explain(ctx, err)
 }
 
@@ -60,26 +60,40 @@ const entriesQuery = `
 	SELECT e.id, s.workspace, s.scope, e.hash, e.size, e.sha256, e.content, e.inflated, e.members, e.opaque, e.created, e.seal, p.producer
 	FROM entries e JOIN scopes s ON s.id = e.scope JOIN producers p ON p.id = e.producer `
 
-// where makes conditions of the filter. Nothing is known to the database of how many entries fit each, so it is told which index to take: a plus before
-// a column keeps it from that of the column. A hash, a run, a token or an actor has few; a scope, a workspace, a repository or a ref may have
+// numbered gives the parameters of a statement, each a question mark in it, their numbers.
+func numbered(statement string) string {
+	var b strings.Builder
+	for n := 1; ; n++ {
+		before, after, found := strings.Cut(statement, "?")
+		b.WriteString(before)
+		if !found {
+			return b.String()
+		}
+		b.WriteString("$" + strconv.Itoa(n))
+		statement = after
+	}
+}
+
+// where makes conditions of the filter, with question marks for the parameters. Nothing is known to SQLite of how many entries fit each, so it is told
+// which index to take. A hash, a run, a token or an actor has few; a scope, a workspace, a repository or a ref may have
 // most of them, and these are better looked at from the newest on than all sorted.
-func (f *Filter) where() (where []string, args []any) {
+func (f *Filter) where(s *statements) (where []string, args []any) {
 	add := func(condition string, values ...any) { where, args = append(where, condition), append(args, values...) }
 	few := f.Hash != "" || f.Run != "" || f.Token != "" || f.Actor != ""
 	switch {
 	case f.Workspace != "" && f.Scope != "" && !few:
-		add(`e.scope = (SELECT id FROM scopes WHERE workspace = ? AND scope = ?)`, string(f.Workspace), string(f.Scope))
+		add(`e.scope = (SELECT id FROM scopes WHERE workspace = ? AND scope = ?)`, string(f.Workspace), s.scope(f.Scope))
 	case f.Workspace != "" && f.Scope != "":
-		add(`+e.scope = (SELECT id FROM scopes WHERE workspace = ? AND scope = ?)`, string(f.Workspace), string(f.Scope))
+		add(s.unindexed+`e.scope = (SELECT id FROM scopes WHERE workspace = ? AND scope = ?)`, string(f.Workspace), s.scope(f.Scope))
 	case f.Scope != "":
-		add(`+e.scope IN (SELECT id FROM scopes WHERE scope = ?)`, string(f.Scope))
+		add(s.unindexed+`e.scope IN (SELECT id FROM scopes WHERE scope = ?)`, s.scope(f.Scope))
 	case f.Workspace != "":
-		add(`+e.scope IN (SELECT id FROM scopes WHERE workspace = ?)`, string(f.Workspace))
+		add(s.unindexed+`e.scope IN (SELECT id FROM scopes WHERE workspace = ?)`, string(f.Workspace))
 	}
 	if f.Hash != "" {
 		add(`e.hash = ?`, string(f.Hash))
 	}
-	column := `+e.producer`
+	column := s.unindexed + `e.producer`
 	if f.Hash == "" && few {
 		column = `e.producer`
 	}
@@ -87,11 +101,11 @@ func (f *Filter) where() (where []string, args []any) {
 	var values []any
 	for name, value := range map[string]string{"run_id": f.Run, "token_id": f.Token, "actor_id": f.Actor, "ref": f.Ref} {
 		if value != "" {
-			producer, values = append(producer, name+` = ?`), append(values, value)
+			producer, values = append(producer, name+` = ?`), append(values, s.text(value))
 		}
 	}
 	if f.Repository != "" {
-		producer, values = append(producer, `(repository_id = ? OR source_id = ?)`), append(values, f.Repository, f.Repository)
+		producer, values = append(producer, `(repository_id = ? OR source_id = ?)`), append(values, s.text(f.Repository), s.text(f.Repository))
 	}
 	if len(producer) > 0 {
 		add(column+` IN (SELECT id FROM producers WHERE `+strings.Join(producer, ` AND `)+`)`, values...)

@@ -160,14 +160,14 @@ func (r *reconciler) settle(ctx context.Context, listed []cache.Entry) error {
 			return err
 		}
 		defer func() { _ = find.Close() }()
-		w, err := newRecorder(ctx, tx)
+		w, err := newRecorder(ctx, tx, r.ledger.statements())
 		if err != nil {
 			return err
 		}
 		defer w.close()
 		for _, i := range differ {
 			// Once more, now that nobody else can write.
-			now, err := findEntry(ctx, find, listed[i].Key)
+			now, err := r.ledger.findEntry(ctx, find, listed[i].Key)
 			if err != nil {
 				return err
 			}

@@ -39,8 +39,10 @@ func reconcile(t *testing.T, l *Ledger, seq iter.Seq2[cache.Entry, error], optio
 	}
 }
 
-func TestReconcile(t *testing.T) {
-	l := openTest(t, t.TempDir())
+func TestReconcile(t *testing.T) { onEvery(t, testReconcile) }
+
+func testReconcile(t *testing.T, db testDatabase) {
+	l := db.open(t, t.TempDir())
 	const many = reconcileBatch + 100
 	all := newEntries(many)
 	known := slices.Clone(all[:many-50]) // 50 are not known, 3 known wrongly, 20 gone
@@ -76,9 +78,11 @@ func scopesOf(entries []cache.Entry) int {
 }
 
 // What a server records while the listing goes on counts more than the listing.
-func TestReconcileWhileServersWork(t *testing.T) {
+func TestReconcileWhileServersWork(t *testing.T) { onEvery(t, testReconcileWhileServersWork) }
+
+func testReconcileWhileServersWork(t *testing.T, db testDatabase) {
 	dir := t.TempDir()
-	l, server := openTest(t, dir), openTest(t, dir)
+	l, server := db.open(t, dir), db.open(t, dir)
 	const many = 2 * reconcileBatch
 	all := newEntries(many)
 	record(t, l, all...)
@@ -104,7 +108,9 @@ func TestReconcileWhileServersWork(t *testing.T) {
 }
 
 // What cannot be read is not gone.
-func TestReconcileWithErrors(t *testing.T) {
+func TestReconcileWithErrors(t *testing.T) { onEvery(t, testReconcileWithErrors) }
+
+func testReconcileWithErrors(t *testing.T, db testDatabase) {
 	trouble := errors.New("input/output error")
 	for name, c := range map[string]struct {
 		key     cache.Key
@@ -119,7 +125,7 @@ func TestReconcileWithErrors(t *testing.T) {
 		"an unknown entry":    {newEntry(9).Key, errors.New("its seal is broken"), Reconciled{Listed: 1, Unfit: 1, Forgotten: 2}, nil, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			l := openTest(t, t.TempDir())
+			l := db.open(t, t.TempDir())
 			record(t, l, newEntries(3)...)
 			var reported []error
 			seq := func(yield func(cache.Entry, error) bool) {
@@ -148,8 +154,10 @@ func TestReconcileWithErrors(t *testing.T) {
 	}
 }
 
-func TestReconcileBrokenOff(t *testing.T) {
-	l := openTest(t, t.TempDir())
+func TestReconcileBrokenOff(t *testing.T) { onEvery(t, testReconcileBrokenOff) }
+
+func testReconcileBrokenOff(t *testing.T, db testDatabase) {
+	l := db.open(t, t.TempDir())
 	all := newEntries(2 * reconcileBatch)
 	record(t, l, all...)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -165,10 +173,11 @@ func TestReconcileBrokenOff(t *testing.T) {
 }
 
 // Whatever happened before, the ledger has afterwards what the store has.
-func TestReconcileAlwaysAgrees(t *testing.T) {
-	l := openTest(t, t.TempDir())
-	l.db.SetMaxOpenConns(1)
-	execute(t, l.db, `PRAGMA synchronous = off`) // of the one connection
+func TestReconcileAlwaysAgrees(t *testing.T) { onEvery(t, testReconcileAlwaysAgrees) }
+
+func testReconcileAlwaysAgrees(t *testing.T, db testDatabase) {
+	l := db.open(t, t.TempDir())
+	db.hurry(t, l)
 	rapid.Check(t, func(rt *rapid.T) {
 		if _, err := l.Reconcile(t.Context(), listing(nil, nil), ReconcileOptions{}); err != nil {
 			rt.Fatal(err)

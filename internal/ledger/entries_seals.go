@@ -17,14 +17,14 @@ func (l *Ledger) Seals(ctx context.Context, keys []cache.Key, each func(cache.En
 	defer cancel()
 	defer func() { err = l.explain(ctx, err) }()
 	find, err := l.db.PrepareContext(ctx, `
-		SELECT seal FROM entries WHERE hash = ?3 AND scope = (SELECT id FROM scopes WHERE workspace = ?1 AND scope = ?2)`)
+		SELECT seal FROM entries WHERE hash = $3 AND scope = (SELECT id FROM scopes WHERE workspace = $1 AND scope = $2)`)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, find.Close()) }()
 	for _, key := range keys {
 		known := cache.Entry{Key: key}
-		err := find.QueryRowContext(ctx, string(key.Workspace), string(key.Scope), string(key.Hash)).Scan(&known.Record.Seal)
+		err := find.QueryRowContext(ctx, l.keyArgs(key)...).Scan(&known.Record.Seal)
 		switch {
 		case errors.Is(err, sql.ErrNoRows):
 		case err != nil:

@@ -107,8 +107,10 @@ func counts(t *testing.T, l *Ledger) (scopes, producers int) {
 	return scopes, producers
 }
 
-func TestEntriesComeBackAsTheyWere(t *testing.T) {
-	l := openTest(t, t.TempDir())
+func TestEntriesComeBackAsTheyWere(t *testing.T) { onEvery(t, testEntriesComeBackAsTheyWere) }
+
+func testEntriesComeBackAsTheyWere(t *testing.T, db testDatabase) {
+	l := db.open(t, t.TempDir())
 	odd := cache.Entry{
 		Key:    cache.Key{Workspace: "web", Scope: "branch/refs/heads/\xff'ü;--", Hash: "A_-z"},
 		Record: cache.Record{Opaque: true, Created: created, Producer: cache.Producer{Kind: "token", TokenID: "0123456789ab", TokenName: "a\"b", Developer: "jo"}},
@@ -146,8 +148,10 @@ func TestEntriesComeBackAsTheyWere(t *testing.T) {
 }
 
 // What entries share goes with the last of them.
-func TestNothingUnusedIsKept(t *testing.T) {
-	l := openTest(t, t.TempDir())
+func TestNothingUnusedIsKept(t *testing.T) { onEvery(t, testNothingUnusedIsKept) }
+
+func testNothingUnusedIsKept(t *testing.T, db testDatabase) {
+	l := db.open(t, t.TempDir())
 	all := newEntries(160) // two runs of two jobs each, one in trusted, one of a pull request
 	record(t, l, all...)
 	if scopes, producers := counts(t, l); scopes != 2 || producers != 4 {
@@ -168,8 +172,10 @@ func TestNothingUnusedIsKept(t *testing.T) {
 }
 
 // Times that nanoseconds do not reach.
-func TestTimesOutOfReach(t *testing.T) {
-	l := openTest(t, t.TempDir())
+func TestTimesOutOfReach(t *testing.T) { onEvery(t, testTimesOutOfReach) }
+
+func testTimesOutOfReach(t *testing.T, db testDatabase) {
+	l := db.open(t, t.TempDir())
 	for i, at := range []time.Time{{}, time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)} {
 		e := newEntry(i)
 		e.Record.Created = at
@@ -184,8 +190,10 @@ func TestTimesOutOfReach(t *testing.T) {
 	}
 }
 
-func TestFilters(t *testing.T) {
-	l := openTest(t, t.TempDir())
+func TestFilters(t *testing.T) { onEvery(t, testFilters) }
+
+func testFilters(t *testing.T, db testDatabase) {
+	l := db.open(t, t.TempDir())
 	all := newEntries(200)
 	byToken := newEntry(1000)
 	byToken.Key.Workspace, byToken.Record.Producer = "library", cache.Producer{Kind: "token", TokenID: "0123456789ab", TokenName: "ci"}
@@ -238,8 +246,10 @@ func TestFilters(t *testing.T) {
 }
 
 // Between one page and the next, entries come and go; none that stays is left out or shown twice.
-func TestPagesWhileEntriesChange(t *testing.T) {
-	l := openTest(t, t.TempDir())
+func TestPagesWhileEntriesChange(t *testing.T) { onEvery(t, testPagesWhileEntriesChange) }
+
+func testPagesWhileEntriesChange(t *testing.T, db testDatabase) {
+	l := db.open(t, t.TempDir())
 	all := newEntries(60)
 	for i := range all {
 		all[i].Record.Created = created.Add(time.Duration(i/10) * time.Second) // ten at a time
@@ -306,12 +316,12 @@ func TestPlans(t *testing.T) {
 
 func planOf(t *testing.T, l *Ledger, filter *Filter) (plan []string) {
 	t.Helper()
-	where, args := filter.where()
+	where, args := filter.where(l.statements())
 	query := entriesQuery
 	if len(where) > 0 {
 		query += `WHERE ` + strings.Join(where, ` AND `)
 	}
-	rows, err := l.db.QueryContext(t.Context(), `EXPLAIN QUERY PLAN `+query+` ORDER BY e.created DESC, e.id DESC LIMIT 10`, args...)
+	rows, err := l.db.QueryContext(t.Context(), numbered(`EXPLAIN QUERY PLAN `+query+` ORDER BY e.created DESC, e.id DESC LIMIT 10`), args...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -355,7 +365,7 @@ func TestEntriesOfALockedLedger(t *testing.T) {
 // What is written to a file that lost its name, nobody sees.
 func TestEntriesOfAReplacedLedger(t *testing.T) {
 	l := openTest(t, t.TempDir())
-	if err := os.Rename(l.Path(), filepath.Join(filepath.Dir(l.Path()), "other.db")); err != nil {
+	if err := os.Rename(l.Place(), filepath.Join(filepath.Dir(l.Place()), "other.db")); err != nil {
 		t.Fatal(err)
 	}
 	if err := l.RecordEntries(t.Context(), newEntries(1)); !errors.Is(err, ErrReplaced) {
@@ -403,7 +413,7 @@ func BenchmarkEntries(b *testing.B) {
 		if err := l.Close(); err != nil {
 			b.Fatal(err)
 		}
-		info, err := os.Stat(l.Path())
+		info, err := os.Stat(l.Place())
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -411,8 +421,10 @@ func BenchmarkEntries(b *testing.B) {
 	}
 }
 
-func TestSeals(t *testing.T) {
-	l := openTest(t, t.TempDir())
+func TestSeals(t *testing.T) { onEvery(t, testSeals) }
+
+func testSeals(t *testing.T, db testDatabase) {
+	l := db.open(t, t.TempDir())
 	all := newEntries(3)
 	record(t, l, all[:2]...)
 	var got []cache.Entry

@@ -23,7 +23,7 @@ func (l *Ledger) Bury(ctx context.Context, ids [][16]byte, at time.Time, forget 
 	for len(ids) > 0 {
 		step := ids[:min(len(ids), buryStep)]
 		ids = ids[len(step):]
-		if err := l.transact(ctx, func(tx *sql.Tx) error { return bury(ctx, tx, step, at, forget) }); err != nil {
+		if err := l.transact(ctx, gravesPart, func(tx *sql.Tx) error { return bury(ctx, tx, step, at, forget) }); err != nil {
 			return l.explain(ctx, err)
 		}
 	}
@@ -31,7 +31,7 @@ func (l *Ledger) Bury(ctx context.Context, ids [][16]byte, at time.Time, forget 
 }
 
 func bury(ctx context.Context, tx *sql.Tx, ids [][16]byte, at time.Time, forget [2]time.Time) (err error) {
-	insert, err := tx.PrepareContext(ctx, `INSERT INTO buried (id, trusted, at) VALUES (?, ?, ?)`)
+	insert, err := tx.PrepareContext(ctx, `INSERT INTO buried (id, trusted, at) VALUES ($1, $2, $3)`)
 	if err != nil {
 		return err
 	}
@@ -44,7 +44,7 @@ func bury(ctx context.Context, tx *sql.Tx, ids [][16]byte, at time.Time, forget 
 	for trusted, before := range forget {
 		// More than came, so that those that are over become fewer; few, so that nobody waits for a great cleaning.
 		if _, err := tx.ExecContext(ctx, `
-			DELETE FROM buried WHERE number IN (SELECT number FROM buried WHERE trusted = ? AND at < ? ORDER BY at LIMIT ?)`,
+			DELETE FROM buried WHERE number IN (SELECT number FROM buried WHERE trusted = $1 AND at < $2 ORDER BY at LIMIT $3)`,
 			trusted, before.UnixMilli(), len(ids)+pruneStep); err != nil {
 			return err
 		}
@@ -65,7 +65,7 @@ func (l *Ledger) Buried(ctx context.Context, after int64, limit int, each func(i
 }
 
 func (l *Ledger) buried(ctx context.Context, last int64, limit int, each func(id [16]byte, at time.Time)) (_ int64, err error) {
-	rows, err := l.db.QueryContext(ctx, `SELECT number, id, at FROM buried WHERE number > ? ORDER BY number LIMIT ?`, last, limit)
+	rows, err := l.db.QueryContext(ctx, `SELECT number, id, at FROM buried WHERE number > $1 ORDER BY number LIMIT $2`, last, limit)
 	if err != nil {
 		return last, err
 	}

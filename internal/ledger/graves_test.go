@@ -42,9 +42,11 @@ func mustBury(t *testing.T, l *Ledger, at time.Time, forget [2]time.Time, ids ..
 	}
 }
 
-func TestGravesComeBackInSteps(t *testing.T) {
+func TestGravesComeBackInSteps(t *testing.T) { onEvery(t, testGravesComeBackInSteps) }
+
+func testGravesComeBackInSteps(t *testing.T, db testDatabase) {
 	dir := t.TempDir()
-	l, other := openTest(t, dir), openTest(t, dir)
+	l, other := db.open(t, dir), db.open(t, dir)
 	before := version(t, l)
 	if all, last := buried(t, l, 0, 10); len(all) != 0 || last != 0 {
 		t.Fatal(all, last)
@@ -77,8 +79,10 @@ func TestGravesComeBackInSteps(t *testing.T) {
 }
 
 // TestManyAreBuried in more than one transaction.
-func TestManyAreBuried(t *testing.T) {
-	l := openTest(t, t.TempDir())
+func TestManyAreBuried(t *testing.T) { onEvery(t, testManyAreBuried) }
+
+func testManyAreBuried(t *testing.T, db testDatabase) {
+	l := db.open(t, t.TempDir())
 	ids := make([][16]byte, 2*buryStep+1)
 	for i := range ids {
 		ids[i] = graveID(i%2 == 0, i)
@@ -96,8 +100,10 @@ func TestManyAreBuried(t *testing.T) {
 }
 
 // TestGravesAreForgotten by kind, a few with each that comes, and their numbers are not given again.
-func TestGravesAreForgotten(t *testing.T) {
-	l := openTest(t, t.TempDir())
+func TestGravesAreForgotten(t *testing.T) { onEvery(t, testGravesAreForgotten) }
+
+func testGravesAreForgotten(t *testing.T, db testDatabase) {
+	l := db.open(t, t.TempDir())
 	const many = 40
 	for i := range many {
 		mustBury(t, l, created.Add(time.Duration(i)*time.Second), [2]time.Time{}, graveID(false, i), graveID(true, i))
@@ -135,12 +141,14 @@ func TestGravesAreForgotten(t *testing.T) {
 	}
 }
 
-func TestGravesAtOnce(t *testing.T) {
+func TestGravesAtOnce(t *testing.T) { onEvery(t, testGravesAtOnce) }
+
+func testGravesAtOnce(t *testing.T, db testDatabase) {
 	dir := t.TempDir()
 	const servers, each = 4, 25
 	var wg sync.WaitGroup
 	for server := range servers {
-		l := openTest(t, dir)
+		l := db.open(t, dir)
 		wg.Go(func() {
 			for i := range each {
 				if err := l.Bury(t.Context(), [][16]byte{graveID(true, server*each+i)}, created, [2]time.Time{}); err != nil {
@@ -150,7 +158,7 @@ func TestGravesAtOnce(t *testing.T) {
 		})
 	}
 	seen := make(map[[16]byte]bool)
-	l, mark := openTest(t, dir), int64(0)
+	l, mark := db.open(t, dir), int64(0)
 	look := func() (more bool) {
 		last, err := l.Buried(t.Context(), mark, 3, func(id [16]byte, _ time.Time) { seen[id] = true })
 		if err != nil {
@@ -173,7 +181,7 @@ func TestGravesAtOnce(t *testing.T) {
 func TestGravesOfALostLedger(t *testing.T) {
 	dir := t.TempDir()
 	l := openTest(t, dir)
-	if err := os.Rename(l.Path(), filepath.Join(dir, "elsewhere")); err != nil {
+	if err := os.Rename(l.Place(), filepath.Join(dir, "elsewhere")); err != nil {
 		t.Fatal(err)
 	}
 	if err := l.Bury(t.Context(), [][16]byte{{}}, created, [2]time.Time{}); !errors.Is(err, ErrReplaced) {

@@ -31,7 +31,15 @@ func TestMain(m *testing.M) {
 			return
 		}
 	}
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(withDatabases{m})
+}
+
+// withDatabases ends the databases after the tests, and before goroutines are counted that are left.
+type withDatabases struct{ *testing.M }
+
+func (m withDatabases) Run() int {
+	defer stopDatabases()
+	return m.M.Run()
 }
 
 func openerProcess() error {
@@ -88,7 +96,7 @@ func TestOpenMakesWhatIsMissing(t *testing.T) {
 	if err := l.CreateToken(t.Context(), newToken("ci", "web")); err != nil {
 		t.Fatal(err)
 	}
-	for path, want := range map[string]fs.FileMode{dir: 0o700, l.Path(): 0o600, l.Path() + "-wal": 0o600, l.Path() + "-shm": 0o600} {
+	for path, want := range map[string]fs.FileMode{dir: 0o700, l.Place(): 0o600, l.Place() + "-wal": 0o600, l.Place() + "-shm": 0o600} {
 		info, err := os.Stat(path)
 		if err != nil {
 			t.Fatal(err)
@@ -97,8 +105,8 @@ func TestOpenMakesWhatIsMissing(t *testing.T) {
 			t.Errorf("%s has mode %o, want %o", filepath.Base(path), got, want)
 		}
 	}
-	if l.Path() != filepath.Join(dir, FileName) {
-		t.Errorf("path %q", l.Path())
+	if l.Place() != filepath.Join(dir, FileName) {
+		t.Errorf("path %q", l.Place())
 	}
 	again, err := OpenExisting(t.Context(), dir)
 	if err != nil {
@@ -228,7 +236,7 @@ func TestRefuses(t *testing.T) {
 		if err := l.Close(); err != nil {
 			t.Fatal(err)
 		}
-		f, err := os.OpenFile(l.Path(), os.O_RDWR, 0)
+		f, err := os.OpenFile(l.Place(), os.O_RDWR, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -352,13 +360,15 @@ func TestLockedText(t *testing.T) {
 	if _, err := holder.ExecContext(t.Context(), `BEGIN IMMEDIATE`); err != nil {
 		t.Fatal(err)
 	}
-	if err := l.CreateToken(t.Context(), newToken("ci", "web")); !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), l.Path()) {
+	if err := l.CreateToken(t.Context(), newToken("ci", "web")); !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), l.Place()) {
 		t.Fatalf("got %v", err)
 	}
 }
 
-func TestCancelled(t *testing.T) {
-	l := openTest(t, t.TempDir())
+func TestCancelled(t *testing.T) { onEvery(t, testCancelled) }
+
+func testCancelled(t *testing.T, db testDatabase) {
+	l := db.open(t, t.TempDir())
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	_, err1 := l.Tokens(ctx)
@@ -380,20 +390,20 @@ func TestCancelled(t *testing.T) {
 func TestReplacedFileIsNoticed(t *testing.T) {
 	dir := t.TempDir()
 	l := openTest(t, dir)
-	moved := l.Path() + ".old"
-	if err := os.Rename(l.Path(), moved); err != nil {
+	moved := l.Place() + ".old"
+	if err := os.Rename(l.Place(), moved); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := l.Version(t.Context()); !errors.Is(err, ErrReplaced) {
 		t.Fatalf("removed: %v", err)
 	}
-	if err := os.WriteFile(l.Path(), nil, 0o600); err != nil {
+	if err := os.WriteFile(l.Place(), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := l.Version(t.Context()); !errors.Is(err, ErrReplaced) {
 		t.Fatalf("replaced: %v", err)
 	}
-	if err := os.Rename(moved, l.Path()); err != nil {
+	if err := os.Rename(moved, l.Place()); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := l.Version(t.Context()); err != nil {

@@ -18,7 +18,7 @@ func makeVersionOne(t *testing.T, dir string, tokens ...trust.Token) {
 	if err := os.WriteFile(filepath.Join(dir, FileName), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	step, err := migrations.ReadFile("migrations/0001_tokens.sql")
+	step, err := migrations.ReadFile("migrations/sqlite/0001_tokens.sql")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,7 +28,7 @@ func makeVersionOne(t *testing.T, dir string, tokens ...trust.Token) {
 		string(step), `INSERT INTO schema_versions VALUES (1, 0)`)
 	for _, token := range tokens {
 		if _, err := db.ExecContext(t.Context(), `
-			INSERT INTO tokens (id, hash, name, workspace, access, created, expires, revoked) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
+			INSERT INTO tokens (id, hash, name, workspace, access, created, expires, revoked) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
 			token.ID, token.Hash[:], token.Name, string(token.Workspace), string(token.Access),
 			millis(token.Created), millis(token.Expires), millis(token.Revoked)); err != nil {
 			t.Fatal(err)

@@ -22,8 +22,8 @@ func (l *Ledger) CreateRevocation(ctx context.Context, r trust.Revocation) (trus
 	ctx, cancel := bound(ctx)
 	defer cancel()
 	var recorded trust.Revocation
-	err := l.transact(ctx, func(tx *sql.Tx) error {
-		same, err := queryRevocations(ctx, tx, `WHERE kind = ? AND value = ? AND workspace = ? AND lifted IS NULL`,
+	err := l.transact(ctx, revocationsPart, func(tx *sql.Tx) error {
+		same, err := queryRevocations(ctx, tx, `WHERE kind = $1 AND value = $2 AND workspace = $3 AND lifted IS NULL`,
 			string(r.Kind), r.Value, string(r.Workspace))
 		if err != nil {
 			return err
@@ -33,7 +33,7 @@ func (l *Ledger) CreateRevocation(ctx context.Context, r trust.Revocation) (trus
 			return nil
 		}
 		if _, err := tx.ExecContext(ctx, `
-			INSERT INTO revocations (id, kind, value, workspace, reason, created, lifted) VALUES (?, ?, ?, ?, ?, ?, ?)`,
+			INSERT INTO revocations (id, kind, value, workspace, reason, created, lifted) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
 			r.ID, string(r.Kind), r.Value, string(r.Workspace), r.Reason, millis(r.Created), millis(r.Lifted)); err != nil {
 			return err
 		}
@@ -58,8 +58,8 @@ func (l *Ledger) LiftRevocation(ctx context.Context, id string, now time.Time) (
 	ctx, cancel := bound(ctx)
 	defer cancel()
 	var r trust.Revocation
-	err := l.transact(ctx, func(tx *sql.Tx) error {
-		found, err := queryRevocations(ctx, tx, `WHERE id = ?`, id)
+	err := l.transact(ctx, revocationsPart, func(tx *sql.Tx) error {
+		found, err := queryRevocations(ctx, tx, `WHERE id = $1`, id)
 		if err != nil {
 			return err
 		}
@@ -70,7 +70,7 @@ func (l *Ledger) LiftRevocation(ctx context.Context, id string, now time.Time) (
 			return nil
 		}
 		r.Lifted = instant(millis(now))
-		_, err = tx.ExecContext(ctx, `UPDATE revocations SET lifted = ? WHERE id = ?`, millis(r.Lifted), r.ID)
+		_, err = tx.ExecContext(ctx, `UPDATE revocations SET lifted = $1 WHERE id = $2`, millis(r.Lifted), r.ID)
 		return err
 	})
 	if errors.Is(err, ErrNoRevocation) {

@@ -29,8 +29,10 @@ func version(t *testing.T, l *Ledger) int64 {
 	return v
 }
 
-func TestRevocationsComeBackAsTheyWere(t *testing.T) {
-	l := openTest(t, t.TempDir())
+func TestRevocationsComeBackAsTheyWere(t *testing.T) { onEvery(t, testRevocationsComeBackAsTheyWere) }
+
+func testRevocationsComeBackAsTheyWere(t *testing.T, db testDatabase) {
+	l := db.open(t, t.TempDir())
 	local := created.Add(456 * time.Microsecond).In(time.FixedZone("somewhere", 3600))
 	var want []trust.Revocation
 	for i, kind := range trust.RevocationKinds {
@@ -62,9 +64,11 @@ func TestRevocationsComeBackAsTheyWere(t *testing.T) {
 	}
 }
 
-func TestTheSameIsRevokedOnce(t *testing.T) {
+func TestTheSameIsRevokedOnce(t *testing.T) { onEvery(t, testTheSameIsRevokedOnce) }
+
+func testTheSameIsRevokedOnce(t *testing.T, db testDatabase) {
 	dir := t.TempDir()
-	l, other := openTest(t, dir), openTest(t, dir)
+	l, other := db.open(t, dir), db.open(t, dir)
 	first, err := l.CreateRevocation(t.Context(), newRevocation(t, trust.RevokeRun, "17", "", created))
 	if err != nil {
 		t.Fatal(err)
@@ -85,8 +89,10 @@ func TestTheSameIsRevokedOnce(t *testing.T) {
 	}
 }
 
-func TestLiftRevocation(t *testing.T) {
-	l := openTest(t, t.TempDir())
+func TestLiftRevocation(t *testing.T) { onEvery(t, testLiftRevocation) }
+
+func testLiftRevocation(t *testing.T, db testDatabase) {
+	l := db.open(t, t.TempDir())
 	r, err := l.CreateRevocation(t.Context(), newRevocation(t, trust.RevokeRun, "17", "", created))
 	if err != nil {
 		t.Fatal(err)
@@ -117,8 +123,10 @@ func TestLiftRevocation(t *testing.T) {
 	}
 }
 
-func TestCreateRevocationRefuses(t *testing.T) {
-	l := openTest(t, t.TempDir())
+func TestCreateRevocationRefuses(t *testing.T) { onEvery(t, testCreateRevocationRefuses) }
+
+func testCreateRevocationRefuses(t *testing.T, db testDatabase) {
+	l := db.open(t, t.TempDir())
 	for _, edit := range []func(*trust.Revocation){
 		func(r *trust.Revocation) { r.ID = "" }, func(r *trust.Revocation) { r.Kind = "weekday" },
 		func(r *trust.Revocation) { r.Value = "" }, func(r *trust.Revocation) { r.Workspace = "Web" },
@@ -134,19 +142,23 @@ func TestCreateRevocationRefuses(t *testing.T) {
 	}
 }
 
-func TestRevocationsAreNeverDeleted(t *testing.T) {
+func TestRevocationsAreNeverDeleted(t *testing.T) { onEvery(t, testRevocationsAreNeverDeleted) }
+
+func testRevocationsAreNeverDeleted(t *testing.T, db testDatabase) {
 	dir := t.TempDir()
-	l := openTest(t, dir)
+	l := db.open(t, dir)
 	if _, err := l.CreateRevocation(t.Context(), newRevocation(t, trust.RevokeRun, "17", "", created)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := raw(t, dir).ExecContext(t.Context(), `DELETE FROM revocations`); err == nil {
+	if _, err := db.raw(t, dir).ExecContext(t.Context(), `DELETE FROM revocations`); err == nil {
 		t.Fatal("deleted")
 	}
 }
 
-func TestDevelopersComeBack(t *testing.T) {
-	l := openTest(t, t.TempDir())
+func TestDevelopersComeBack(t *testing.T) { onEvery(t, testDevelopersComeBack) }
+
+func testDevelopersComeBack(t *testing.T, db testDatabase) {
+	l := db.open(t, t.TempDir())
 	token := newToken("jo-laptop", "web")
 	token.Access, token.Developer = trust.Isolated, "jo"
 	if err := l.CreateToken(t.Context(), token); err != nil {

@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"time"
 
@@ -32,18 +31,18 @@ func (l *Ledger) CreateToken(ctx context.Context, t trust.Token) error {
 	if err := t.Validate(); err != nil {
 		return err
 	}
-	if err := l.MarkClosed(); err != nil {
+	if err := l.MarkClosed(ctx); err != nil {
 		return err
 	}
 	ctx, cancel := bound(ctx)
 	defer cancel()
-	err := l.transact(ctx, func(tx *sql.Tx) error {
+	err := l.transact(ctx, tokensPart, func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, `
-			INSERT INTO tokens (id, hash, name, workspace, access, developer, created, expires, revoked) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+			INSERT INTO tokens (id, hash, name, workspace, access, developer, created, expires, revoked) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
 			t.ID, t.Hash[:], t.Name, string(t.Workspace), string(t.Access), t.Developer, millis(t.Created), millis(t.Expires), millis(t.Revoked))
 		return err
 	})
-	if isDuplicate(err) {
+	if l.isDuplicate(err) {
 		return fmt.Errorf("%w: workspace %s has a token %q: choose another name, or revoke that one first", ErrTokenExists, t.Workspace, t.Name)
 	}
 	return l.explain(ctx, err)
@@ -66,19 +65,8 @@ func (l *Ledger) Version(ctx context.Context) (int64, error) {
 		return 0, err
 	}
 	var version int64
-	err := l.db.QueryRowContext(ctx, `SELECT sum(value) FROM revisions WHERE name IN ('tokens', 'revocations')`).Scan(&version)
+	err := l.db.QueryRowContext(ctx, `SELECT CAST(sum(value) AS BIGINT) FROM revisions WHERE name IN ('tokens', 'revocations')`).Scan(&version)
 	return version, l.explain(ctx, err)
-}
-
-// inPlace is [ErrReplaced] if the file is no longer the one that was opened: what is written to it then, nobody else sees.
-func (l *Ledger) inPlace() error {
-	switch info, err := os.Stat(l.path); {
-	case err != nil:
-		return fmt.Errorf("%w: restart the server: %w", ErrReplaced, err)
-	case !os.SameFile(info, l.file):
-		return fmt.Errorf("%w: %s is another file now: restart the server", ErrReplaced, l.path)
-	}
-	return nil
 }
 
 // RevokeToken revokes the token with that id, or else the one with that name, in the named workspace or, if that is empty, in any. It
@@ -87,8 +75,8 @@ func (l *Ledger) RevokeToken(ctx context.Context, idOrName string, workspace cac
 	ctx, cancel := bound(ctx)
 	defer cancel()
 	var t trust.Token
-	err := l.transact(ctx, func(tx *sql.Tx) error {
-		tokens, err := queryTokens(ctx, tx, `WHERE (id = ?1 OR name = ?1) AND (workspace = ?2 OR ?2 = '') ORDER BY created, id`,
+	err := l.transact(ctx, tokensPart, func(tx *sql.Tx) error {
+		tokens, err := queryTokens(ctx, tx, `WHERE (id = $1 OR name = $1) AND (workspace = $2 OR $2 = '') ORDER BY created, id`,
 			idOrName, string(workspace))
 		if err != nil {
 			return err
@@ -97,7 +85,7 @@ func (l *Ledger) RevokeToken(ctx context.Context, idOrName string, workspace cac
 			return err
 		}
 		t.Revoked = time.UnixMilli(now.UnixMilli()).UTC()
-		_, err = tx.ExecContext(ctx, `UPDATE tokens SET revoked = ? WHERE id = ?`, millis(t.Revoked), t.ID)
+		_, err = tx.ExecContext(ctx, `UPDATE tokens SET revoked = $1 WHERE id = $2`, millis(t.Revoked), t.ID)
 		return err
 	})
 	if errors.Is(err, ErrNoToken) || errors.Is(err, ErrAmbiguous) {
@@ -137,10 +125,6 @@ func choose(tokens []trust.Token, idOrName string) (trust.Token, error) {
 		}
 	}
 	return last, nil
-}
-
-type rowsQuerier interface {
-	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 }
 
 func queryTokens(ctx context.Context, q rowsQuerier, where string, args ...any) (tokens []trust.Token, err error) {

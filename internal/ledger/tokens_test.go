@@ -24,8 +24,10 @@ func newToken(name string, workspace cache.Workspace) trust.Token {
 	return trust.Token{ID: hash.ID(), Name: name, Workspace: workspace, Access: trust.Trusted, Hash: hash, Created: created}
 }
 
-func TestTokensComeBackAsTheyWere(t *testing.T) {
-	l := openTest(t, t.TempDir())
+func TestTokensComeBackAsTheyWere(t *testing.T) { onEvery(t, testTokensComeBackAsTheyWere) }
+
+func testTokensComeBackAsTheyWere(t *testing.T, db testDatabase) {
+	l := db.open(t, t.TempDir())
 	plain, full, early := newToken("plain", "web"), newToken("full", "library"), newToken("early", "web")
 	full.Access = trust.Isolated
 	full.Expires = created.Add(time.Hour).In(time.FixedZone("somewhere", 3600))
@@ -57,8 +59,10 @@ func TestTokensComeBackAsTheyWere(t *testing.T) {
 	}
 }
 
-func TestCreateTokenRefuses(t *testing.T) {
-	l := openTest(t, t.TempDir())
+func TestCreateTokenRefuses(t *testing.T) { onEvery(t, testCreateTokenRefuses) }
+
+func testCreateTokenRefuses(t *testing.T, db testDatabase) {
+	l := db.open(t, t.TempDir())
 	first := newToken("ci", "web")
 	if err := l.CreateToken(t.Context(), first); err != nil {
 		t.Fatal(err)
@@ -89,8 +93,10 @@ func TestCreateTokenRefuses(t *testing.T) {
 	}
 }
 
-func TestRevokeToken(t *testing.T) {
-	l := openTest(t, t.TempDir())
+func TestRevokeToken(t *testing.T) { onEvery(t, testRevokeToken) }
+
+func testRevokeToken(t *testing.T, db testDatabase) {
+	l := db.open(t, t.TempDir())
 	old, older := newToken("ci", "web"), newToken("ci", "web")
 	older.Revoked, old.Revoked = created.Add(time.Minute), created.Add(time.Hour)
 	live, library, both, both2 := newToken("ci", "web"), newToken("ci", "library"), newToken("gone", "web"), newToken("gone", "web")
@@ -152,13 +158,15 @@ func TestRevokeToken(t *testing.T) {
 }
 
 // Without its revoked tokens a server would think that it never had one, and open.
-func TestTokensAreNeverDeleted(t *testing.T) {
+func TestTokensAreNeverDeleted(t *testing.T) { onEvery(t, testTokensAreNeverDeleted) }
+
+func testTokensAreNeverDeleted(t *testing.T, db testDatabase) {
 	dir := t.TempDir()
-	l := openTest(t, dir)
+	l := db.open(t, dir)
 	if err := l.CreateToken(t.Context(), newToken("ci", "web")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := raw(t, dir).ExecContext(t.Context(), `DELETE FROM tokens`); err == nil {
+	if _, err := db.raw(t, dir).ExecContext(t.Context(), `DELETE FROM tokens`); err == nil {
 		t.Fatal("deleted")
 	}
 	if tokens, err := l.Tokens(t.Context()); err != nil || len(tokens) != 1 {
@@ -198,8 +206,12 @@ func TestOnlyTheHashIsKept(t *testing.T) {
 
 // The whole way: what one process does to the file, an authenticator of another one heeds.
 func TestAuthenticatorFollowsAnotherHandle(t *testing.T) {
+	onEvery(t, testAuthenticatorFollowsAnotherHandle)
+}
+
+func testAuthenticatorFollowsAnotherHandle(t *testing.T, db testDatabase) {
 	dir := t.TempDir()
-	server, command := openTest(t, dir), openTest(t, dir)
+	server, command := db.open(t, dir), db.open(t, dir)
 	auth, err := trust.NewAuthenticator(t.Context(), trust.Options{
 		Source: server, Now: time.Now, Logger: slog.New(slog.DiscardHandler),
 	})
@@ -253,7 +265,9 @@ func eventually(t *testing.T, ok func() bool) {
 }
 
 // Two handles agree at every step, and their version moves with every change and with nothing else.
-func TestHandlesAgree(t *testing.T) {
+func TestHandlesAgree(t *testing.T) { onEvery(t, testHandlesAgree) }
+
+func testHandlesAgree(t *testing.T, db testDatabase) {
 	rapid.Check(t, func(rt *rapid.T) {
 		dir, err := os.MkdirTemp(t.TempDir(), "")
 		if err != nil {
@@ -261,7 +275,7 @@ func TestHandlesAgree(t *testing.T) {
 		}
 		handles := [2]*Ledger{}
 		for i := range handles {
-			if handles[i], err = Open(t.Context(), dir); err != nil {
+			if handles[i], err = db.openIn(t.Context(), dir); err != nil {
 				rt.Fatal(err)
 			}
 			defer handles[i].Close()

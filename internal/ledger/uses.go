@@ -28,17 +28,17 @@ func (l *Ledger) UseOnce(ctx context.Context, id string, until time.Time) error 
 		return err // another process would not see it
 	}
 	digest := sha256.Sum256([]byte(id))
-	err := l.transact(ctx, func(tx *sql.Tx) error {
+	err := l.transact(ctx, usesPart, func(tx *sql.Tx) error {
 		// What is asked for goes in before what is over goes out: even one that is over is not taken twice here.
-		if _, err := tx.ExecContext(ctx, `INSERT INTO used_identities (id, until) VALUES (?, ?)`, digest[:], until.UnixMilli()); err != nil {
+		if _, err := tx.ExecContext(ctx, `INSERT INTO used_identities (id, until) VALUES ($1, $2)`, digest[:], until.UnixMilli()); err != nil {
 			return err
 		}
 		_, err := tx.ExecContext(ctx, `
-			DELETE FROM used_identities WHERE id IN (SELECT id FROM used_identities WHERE until < ? AND id <> ? ORDER BY until LIMIT ?)`,
+			DELETE FROM used_identities WHERE id IN (SELECT id FROM used_identities WHERE until < $1 AND id <> $2 ORDER BY until LIMIT $3)`,
 			l.now().Add(-pruneDelay).UnixMilli(), digest[:], pruneStep)
 		return err
 	})
-	if isDuplicate(err) {
+	if l.isDuplicate(err) {
 		return fmt.Errorf("%w: a token is exchanged once; ask the CI for a new one", trust.ErrReplayed)
 	}
 	return l.explain(ctx, err)

@@ -94,8 +94,10 @@ func TestOneOfManyUsesAnID(t *testing.T) {
 	}
 }
 
-func TestUseOnce(t *testing.T) {
-	l := openTest(t, t.TempDir())
+func TestUseOnce(t *testing.T) { onEvery(t, testUseOnce) }
+
+func testUseOnce(t *testing.T, db testDatabase) {
+	l := db.open(t, t.TempDir())
 	now := created
 	l.now = func() time.Time { return now }
 	before := version(t, l)
@@ -128,8 +130,10 @@ func count(t *testing.T, l *Ledger) (n int) {
 }
 
 // What is over goes, a little with each that comes; what is not over stays, however much comes.
-func TestUsesArePruned(t *testing.T) {
-	l := openTest(t, t.TempDir())
+func TestUsesArePruned(t *testing.T) { onEvery(t, testUsesArePruned) }
+
+func testUsesArePruned(t *testing.T, db testDatabase) {
+	l := db.open(t, t.TempDir())
 	now := created
 	l.now = func() time.Time { return now }
 	use := func(id string, kept time.Time) {
@@ -180,7 +184,7 @@ func TestAnIDLeavesNoTrace(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, suffix := range []string{"", "-wal"} {
-		data, err := os.ReadFile(l.Path() + suffix)
+		data, err := os.ReadFile(l.Place() + suffix)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/bezoar-cache/bezoar/internal/cache"
 	"github.com/bezoar-cache/bezoar/internal/trust"
 )
@@ -31,7 +33,8 @@ func (s *Server) serveArtifact(w http.ResponseWriter, r *http.Request, t target)
 	}
 	s.running.Add(1)
 	defer s.running.Done()
-	x := &exchange{server: s, w: w, r: r, started: time.Now(), target: t}
+	r, span := s.startSpan(r)
+	x := &exchange{server: s, w: w, r: r, started: time.Now(), target: t, span: span}
 	done := s.metrics.begin(r.Method)
 	defer func() {
 		if p := recover(); p != nil {
@@ -39,6 +42,7 @@ func (s *Server) serveArtifact(w http.ResponseWriter, r *http.Request, t target)
 		}
 		done(x)
 		x.log()
+		x.endSpan()
 		if x.aborted {
 			panic(http.ErrAbortHandler) // net/http's way to break a connection
 		}
@@ -53,6 +57,7 @@ type exchange struct {
 	r       *http.Request
 	started time.Time
 	target  target
+	span    trace.Span // nil without one
 
 	// Known as the request is worked on:
 	workspace cache.Workspace

@@ -32,6 +32,7 @@ func (x *exchange) log() {
 		slog.String("remote", x.r.RemoteAddr),
 	)
 	attrs = append(attrs, who(x.producer)...)
+	attrs = append(attrs, traceID(x.span)...)
 	if x.outcome.cause != "" { // else the result says it all
 		attrs = append(attrs, slog.String("cause", x.outcome.cause))
 		if x.err != nil {
@@ -81,6 +82,7 @@ func (q *sessionRequest) log() {
 		slog.Float64("seconds", time.Since(q.started).Seconds()),
 		slog.String("remote", q.r.RemoteAddr),
 	}
+	attrs = append(attrs, traceID(q.span)...)
 	if q.outcome.cause == "" {
 		attrs = append(attrs, who(q.issued.Producer)...)
 		attrs = append(attrs, slog.String("rule", q.issued.Rule), slog.Time("expires", q.issued.Expires))

@@ -4,6 +4,7 @@ package server
 import (
 	"context"
 	"crypto/tls"
+	"iter"
 	"log/slog"
 	"net"
 	"net/http"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/bezoar-cache/bezoar/internal/cache"
 	"github.com/bezoar-cache/bezoar/internal/trust"
@@ -40,10 +42,14 @@ type Options struct {
 	Auth     Authenticator
 	Log      *slog.Logger
 	Registry *prometheus.Registry
+	// Tracer makes a span of each request for an artifact or a session. Nil: none.
+	Tracer trace.Tracer
 	// Audience is what identity tokens must be made for, and the only target that a request for a session may name. Nil or "": none may
 	// be named.
 	Audience func() string
-	// MetricsToken, if set, is asked for as a bearer token at /metrics.
+	// Causes are the parts that can be in trouble, each with what is wrong in one line, or "". They are told at /readyz?verbose. Nil: none.
+	Causes iter.Seq2[string, string]
+	// MetricsToken, if set, is asked for as a bearer token at /metrics, by profiles, and for what /readyz?verbose tells.
 	MetricsToken string
 	// ServeMetrics puts /metrics beside the API. Without it, it is on the other listener alone; see [Server.Telemetry].
 	ServeMetrics bool

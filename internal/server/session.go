@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/bezoar-cache/bezoar/internal/cache"
 	"github.com/bezoar-cache/bezoar/internal/trust"
 )
@@ -24,7 +26,8 @@ func (s *Server) serveSession(w http.ResponseWriter, r *http.Request, t target) 
 	}
 	s.running.Add(1)
 	defer s.running.Done()
-	q := &sessionRequest{server: s, w: w, r: r, started: time.Now()}
+	r, span := s.startSpan(r)
+	q := &sessionRequest{server: s, w: w, r: r, started: time.Now(), span: span}
 	q.named = t.workspace(s.opts.Auth.Known)
 	defer func() {
 		if p := recover(); p != nil {
@@ -32,6 +35,7 @@ func (s *Server) serveSession(w http.ResponseWriter, r *http.Request, t target) 
 		}
 		s.metrics.sessions.WithLabelValues(q.outcome.result, q.outcome.cause).Inc()
 		q.log()
+		q.endSpan()
 	}()
 	q.serve()
 }
@@ -43,6 +47,7 @@ type sessionRequest struct {
 	r       *http.Request
 	started time.Time
 	named   cache.Workspace
+	span    trace.Span // nil without one
 
 	// Known as the request is worked on:
 	form    bool // it came as a token exchange by RFC 8693, and is answered so

@@ -10,8 +10,18 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// Telemetry is what the other listener serves, where there is one: health and metrics, no API.
-func (s *Server) Telemetry() *http.Server { return s.httpServer(s.telemetry(true)) }
+// Telemetry is what the other listener serves, where there is one: health, metrics and profiles, no API.
+func (s *Server) Telemetry() *http.Server {
+	beside, profiles := s.telemetry(true), s.guard(http.HandlerFunc(serveProfile))
+	return s.httpServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if isRead(r) && strings.HasPrefix(r.URL.Path, profilesPath) {
+			s.dropBody(w, r)
+			profiles.ServeHTTP(w, r)
+			return
+		}
+		beside.ServeHTTP(w, r)
+	}))
+}
 
 const (
 	welcome     = "This is bezoar, a remote cache for Nx. Builds use it with NX_SELF_HOSTED_REMOTE_CACHE_SERVER set to this address; 'bezoar doctor' checks it."
@@ -21,7 +31,7 @@ const (
 // telemetry serves everything beside artifacts. Health checks are not logged. Paths are compared as they are: a ServeMux
 // would redirect those that are not clean.
 func (s *Server) telemetry(withMetrics bool) http.Handler {
-	metrics := s.guardMetrics(promhttp.HandlerFor(s.opts.Registry, promhttp.HandlerOpts{Registry: s.opts.Registry}))
+	metrics := s.guard(promhttp.HandlerFor(s.opts.Registry, promhttp.HandlerOpts{Registry: s.opts.Registry}))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodPut {
 			// A hash with a slash, say, or a proxy that cuts the path: to a build it is an upload like any other, and 404 fails it.
@@ -30,7 +40,7 @@ func (s *Server) telemetry(withMetrics bool) http.Handler {
 			return
 		}
 		s.dropBody(w, r)
-		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		if !isRead(r) {
 			writeText(w, http.StatusNotFound, nothingHere)
 			return
 		}
@@ -40,13 +50,7 @@ func (s *Server) telemetry(withMetrics bool) http.Handler {
 		case r.URL.Path == "/livez":
 			writeText(w, http.StatusOK, "alive")
 		case r.URL.Path == "/readyz":
-			// Trouble behind the server does not make it unready: it answers with misses then, which is better for
-			// a build than no answer.
-			if s.stopping.Load() {
-				writeText(w, http.StatusServiceUnavailable, "shutting down")
-				return
-			}
-			writeText(w, http.StatusOK, "ready")
+			s.serveReady(w, r, withMetrics)
 		case r.URL.Path == "/metrics" && withMetrics:
 			metrics.ServeHTTP(w, r)
 		default:
@@ -55,22 +59,27 @@ func (s *Server) telemetry(withMetrics bool) http.Handler {
 	})
 }
 
-// guardMetrics asks for the metrics token, if one is set.
-func (s *Server) guardMetrics(next http.Handler) http.Handler {
-	if s.opts.MetricsToken == "" {
-		return next
-	}
-	want := sha256.Sum256([]byte(s.opts.MetricsToken))
+func isRead(r *http.Request) bool { return r.Method == http.MethodGet || r.Method == http.MethodHead }
+
+// guard asks for the metrics token, if one is set.
+func (s *Server) guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		token, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-		got := sha256.Sum256([]byte(token))
-		if subtle.ConstantTimeCompare(got[:], want[:]) != 1 {
+		if !s.maySeeMetrics(r) {
 			w.Header().Set("WWW-Authenticate", `Bearer realm="bezoar metrics"`)
-			writeText(w, http.StatusUnauthorized, "the metrics need the bearer token of the setting metrics-token")
+			writeText(w, http.StatusUnauthorized, "this needs the bearer token of the setting metrics-token")
 			return
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+func (s *Server) maySeeMetrics(r *http.Request) bool {
+	if s.opts.MetricsToken == "" {
+		return true
+	}
+	token, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	want, got := sha256.Sum256([]byte(s.opts.MetricsToken)), sha256.Sum256([]byte(token))
+	return subtle.ConstantTimeCompare(got[:], want[:]) == 1
 }
 
 // isOwnHost reports whether a request to an open server comes from this machine and means it. A page in a browser can reach a loopback

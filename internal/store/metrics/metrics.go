@@ -53,11 +53,16 @@ func New(inner cache.Store, reg prometheus.Registerer) cache.Store {
 }
 
 func (s *store) observe(ctx context.Context, op string, took time.Duration, err error) {
+	s.seconds.WithLabelValues(op, Result(ctx, err)).Observe(took.Seconds())
+}
+
+// Result names what an operation under ctx came to, as the label "result" of the histogram does.
+func Result(ctx context.Context, err error) string {
 	outcome := result(err)
 	if outcome == "canceled" && errors.Is(context.Cause(ctx), cache.ErrStore) {
-		outcome = "error"
+		return "error"
 	}
-	s.seconds.WithLabelValues(op, outcome).Observe(took.Seconds())
+	return outcome
 }
 
 func result(err error) string {

@@ -16,6 +16,9 @@ const takeBack = time.Second
 // bring sends what the local store has committed for a seat, and returns when it is sent, acknowledged, or neither.
 func (s *Store) bring(ctx context.Context, it *item, size int64) error {
 	wait := s.opts.Wait
+	if span := waitSpan(ctx); span != nil {
+		defer span.End()
+	}
 	s.mu.Lock()
 	it.size = size
 	it.state = waiting
