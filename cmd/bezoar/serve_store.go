@@ -31,7 +31,11 @@ func (a *app) openStore(ctx context.Context, ring *keyring.Ring) (_ cache.Store,
 		return nil, err
 	}
 	a.causes.Add("graves", a.graves.Degraded)
-	recorder := recorded.Start(a.ledger, recorded.Options{Logger: a.log, Registerer: a.registry, Left: a.bury})
+	recording := recorded.Options{Logger: a.log, Registerer: a.registry, Now: time.Now}
+	if !a.cfg.Ledger.IsPostgres() {
+		recording.Left = a.bury // of several servers one may note late what another one has undone
+	}
+	recorder := recorded.Start(a.ledger, recording)
 	// Opened before the backend, it ends after it: what a spool sends at the end is noted, too.
 	a.atEnd(func() error {
 		ctx, cancel := context.WithTimeout(context.Background(), recordingEnd)

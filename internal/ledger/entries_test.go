@@ -433,7 +433,7 @@ func testSeals(t *testing.T, db testDatabase) {
 	}
 	var want []cache.Entry
 	for _, e := range all[:2] {
-		want = append(want, cache.Entry{Key: e.Key, Record: cache.Record{Seal: e.Record.Seal}})
+		want = append(want, cache.Entry{Key: e.Key, Record: cache.Record{Seal: e.Record.Seal, Created: e.Record.Created}})
 	}
 	if diff := cmp.Diff(want, got); diff != "" || want[0].Record.Seal == "" {
 		t.Errorf("(-want +got):\n%s", diff)

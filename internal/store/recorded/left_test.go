@@ -167,3 +167,56 @@ func TestRemote(t *testing.T) {
 		b.close()
 	})
 }
+
+// TestWhatComesMeanwhileStays: an entry that was uploaded while an earlier one of its key was found damaged, or deleted, is none that left, in
+// whatever order the two are noted.
+func TestWhatComesMeanwhileStays(t *testing.T) {
+	for _, later := range []time.Duration{0, 5 * recorded.DefaultInterval} {
+		synctest.Test(t, func(t *testing.T) {
+			var left []string
+			b := newBench(t, recorded.Options{Left: func(_ context.Context, entries []cache.Entry) {
+				for _, e := range entries {
+					left = append(left, e.Record.Seal)
+				}
+			}})
+			key := storetest.Key("1")
+			slow := &slowDelete{Store: b.inner, after: func() {
+				<-time.After(time.Second)
+				draft, err := b.store.Create(t.Context(), key)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := draft.Commit(t.Context(), cache.Record{Seal: "newer", Created: time.Now().AddDate(50, 0, 0)}); err != nil {
+					t.Fatal(err)
+				}
+				<-time.After(later)
+			}}
+			if err := storetest.Put(t.Context(), b.inner, key, []byte("older")); err != nil {
+				t.Fatal(err)
+			}
+			if err := b.recorder.Over(slow).Delete(t.Context(), key); err != nil {
+				t.Fatal(err)
+			}
+			pass(2 * recorded.DefaultInterval)
+			if len(left) > 0 {
+				t.Errorf("left %q", left)
+			}
+			if got := b.ledger.known()[key].Seal; got != "newer" {
+				t.Errorf("known is %q", got)
+			}
+			b.close()
+		})
+	}
+}
+
+// slowDelete is a store in which much happens between a deletion and its answer.
+type slowDelete struct {
+	cache.Store
+	after func()
+}
+
+func (s *slowDelete) Delete(ctx context.Context, key cache.Key) error {
+	err := s.Store.Delete(ctx, key)
+	s.after()
+	return err
+}

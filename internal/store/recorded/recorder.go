@@ -22,7 +22,7 @@ type Ledger interface {
 	RecordEntries(ctx context.Context, entries []cache.Entry) error
 	// ForgetEntries notes that the store holds none under these keys any more.
 	ForgetEntries(ctx context.Context, keys []cache.Key) error
-	// Seals calls each with what is noted under these keys: the key, and the seal in the record.
+	// Seals calls each with what is noted under these keys: the key, and of the record the seal and the time.
 	Seals(ctx context.Context, keys []cache.Key, each func(cache.Entry)) error
 }
 
@@ -49,12 +49,15 @@ type Options struct {
 	// Interval is how long a change waits for others, unless they are enough for a batch. Zero: [DefaultInterval].
 	Interval time.Duration
 	// Left is told of entries, by key and seal, that are no more: deleted, found damaged, or no longer there when their key was written anew. Nobody may put
-	// them back. It is called before the ledger forgets them, and again with the same ones if that fails. Nil: nobody is told.
+	// them back. It follows from the order in which this server notes things: servers that share a ledger must not ask for it, for one may note late what
+	// another one has undone. It is called before the ledger forgets them, and again with the same ones if that fails. Nil: nobody is told.
 	Left func(ctx context.Context, entries []cache.Entry)
 	// Logger is told when the ledger begins to fail, and when that is over. Nil: nobody is.
 	Logger *slog.Logger
 	// Registerer takes the metrics. Nil: nothing is counted. Each Recorder needs one of its own.
 	Registerer prometheus.Registerer
+	// Now is the clock by which records have their times. Nil: [time.Now].
+	Now func() time.Time
 }
 
 // Recorder writes changes to a ledger, in one goroutine, from [Start] until [Recorder.Close].
@@ -79,11 +82,16 @@ type change struct {
 	gone  bool
 	// only says that what is gone is the entry with this very seal: by now there may be another one under its key.
 	only bool
+	// before is when the work began in which the entry went: what was made later is another one.
+	before time.Time
 }
 
 // Start begins to write to the ledger what the stores that [Recorder.Over] and [Recorder.OverRemote] return tell of. The caller closes the Recorder before
 // the ledger.
 func Start(ledger Ledger, options Options) *Recorder {
+	if options.Now == nil {
+		options.Now = time.Now
+	}
 	options.Queue = cmp.Or(options.Queue, DefaultQueue)
 	options.Batch = cmp.Or(options.Batch, DefaultBatch)
 	options.Interval = cmp.Or(options.Interval, DefaultInterval)

@@ -75,7 +75,7 @@ func (l *fakeLedger) Seals(ctx context.Context, keys []cache.Key, each func(cach
 	defer l.mu.Unlock()
 	for _, key := range keys {
 		if record, ok := l.entries[key]; ok {
-			each(cache.Entry{Key: key, Record: cache.Record{Seal: record.Seal}})
+			each(cache.Entry{Key: key, Record: cache.Record{Seal: record.Seal, Created: record.Created}})
 		}
 	}
 	return l.err
@@ -112,6 +112,7 @@ type bench struct {
 
 func newBench(t *testing.T, options recorded.Options) *bench {
 	b := &bench{t: t, ledger: new(fakeLedger), inner: mem.New(), reg: prometheus.NewRegistry(), log: new(bytes.Buffer)}
+	options.Now = func() time.Time { return time.Now().AddDate(50, 0, 0) } // after what the suite's records say
 	options.Registerer, options.Logger = b.reg, slog.New(slog.NewTextHandler(b.log, nil))
 	b.recorder = recorded.Start(b.ledger, options)
 	b.store = b.recorder.Over(b.inner)

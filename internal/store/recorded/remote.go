@@ -35,8 +35,9 @@ func (r *Recorder) OverRemote(inner Remote, good func(cache.Entry) bool) Remote 
 
 // Open implements [Remote].
 func (r *remote) Open(ctx context.Context, key cache.Key) (*cache.Object, error) {
+	before := r.recorder.opts.Now()
 	obj, err := r.Remote.Open(ctx, key)
-	return r.recorder.opened(key, obj, err)
+	return r.recorder.opened(key, before, obj, err)
 }
 
 // Put implements [Remote].
@@ -50,5 +51,6 @@ func (r *remote) Put(ctx context.Context, entry cache.Entry, body io.ReaderAt) e
 
 // Delete implements [Remote].
 func (r *remote) Delete(ctx context.Context, key cache.Key) error {
-	return r.recorder.deleted(key, r.Remote.Delete(ctx, key))
+	before := r.recorder.opts.Now()
+	return r.recorder.deleted(key, before, r.Remote.Delete(ctx, key))
 }

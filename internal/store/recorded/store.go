@@ -3,6 +3,7 @@ package recorded
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/bezoar-cache/bezoar/internal/cache"
 )
@@ -30,8 +31,9 @@ func (r *Recorder) Over(inner cache.Store) cache.Store {
 
 // Open implements [cache.Store].
 func (s *store) Open(ctx context.Context, key cache.Key) (*cache.Object, error) {
+	before := s.recorder.opts.Now()
 	obj, err := s.Store.Open(ctx, key)
-	return s.recorder.opened(key, obj, err)
+	return s.recorder.opened(key, before, obj, err)
 }
 
 // Create implements [cache.Store].
@@ -45,13 +47,14 @@ func (s *store) Create(ctx context.Context, key cache.Key) (cache.Draft, error) 
 
 // Delete implements [cache.Store].
 func (s *store) Delete(ctx context.Context, key cache.Key) error {
-	return s.recorder.deleted(key, s.Store.Delete(ctx, key))
+	before := s.recorder.opts.Now()
+	return s.recorder.deleted(key, before, s.Store.Delete(ctx, key))
 }
 
 // opened notes what was found damaged, and what whoever opened it will set aside.
-func (r *Recorder) opened(key cache.Key, obj *cache.Object, err error) (*cache.Object, error) {
+func (r *Recorder) opened(key cache.Key, before time.Time, obj *cache.Object, err error) (*cache.Object, error) {
 	if errors.Is(err, cache.ErrDamaged) {
-		r.note(&change{entry: cache.Entry{Key: key}, gone: true})
+		r.note(&change{entry: cache.Entry{Key: key}, gone: true, before: before})
 	}
 	if err != nil || obj.SetAside == nil {
 		return obj, err
@@ -67,9 +70,9 @@ func (r *Recorder) opened(key cache.Key, obj *cache.Object, err error) (*cache.O
 	return obj, nil
 }
 
-func (r *Recorder) deleted(key cache.Key, err error) error {
+func (r *Recorder) deleted(key cache.Key, before time.Time, err error) error {
 	if err == nil || errors.Is(err, cache.ErrNotExist) {
-		r.note(&change{entry: cache.Entry{Key: key}, gone: true})
+		r.note(&change{entry: cache.Entry{Key: key}, gone: true, before: before})
 	}
 	return err
 }

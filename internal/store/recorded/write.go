@@ -121,6 +121,7 @@ func (r *Recorder) try(ctx context.Context, entries *[]cache.Entry, gone *[]*cha
 func (r *Recorder) compare(ctx context.Context, entries []cache.Entry, gone []*change, left []cache.Entry) (forget []cache.Key, _ []cache.Entry, err error) {
 	now := make(map[cache.Key]string, len(entries))
 	only := make(map[cache.Key]string)
+	before := make(map[cache.Key]time.Time)
 	all := make([]cache.Key, 0, len(entries)+len(gone))
 	for _, e := range entries {
 		now[e.Key] = e.Record.Seal
@@ -130,17 +131,23 @@ func (r *Recorder) compare(ctx context.Context, entries []cache.Entry, gone []*c
 		if c.only {
 			only[c.entry.Key] = c.entry.Record.Seal
 		} else {
-			forget = append(forget, c.entry.Key)
+			before[c.entry.Key] = c.before
 		}
 		all = append(all, c.entry.Key)
 	}
-	if r.opts.Left == nil && len(only) == 0 {
-		return forget, nil, nil
+	if r.opts.Left == nil && len(gone) == 0 {
+		return nil, nil, nil
 	}
 	left = slices.Clone(left)
 	err = r.ledger.Seals(ctx, all, func(known cache.Entry) {
 		if seal, ok := only[known.Key]; ok {
 			if seal != known.Record.Seal {
+				return
+			}
+			forget = append(forget, known.Key)
+		}
+		if at, ok := before[known.Key]; ok {
+			if known.Record.Created.After(at) {
 				return
 			}
 			forget = append(forget, known.Key)
@@ -159,6 +166,9 @@ func compact(batch []*change) (entries []cache.Entry, gone []*change, left []cac
 		at, ok := last[c.entry.Key]
 		if ok && c.only && (batch[at].gone || batch[at].entry.Record.Seal != c.entry.Record.Seal) {
 			continue // it went before that, or with it
+		}
+		if ok && c.gone && !c.only && !batch[at].gone && batch[at].entry.Record.Created.After(c.before) {
+			continue // what went is another one
 		}
 		if ok && !batch[at].gone && (c.gone || batch[at].entry.Record.Seal != c.entry.Record.Seal) {
 			left = append(left, batch[at].entry)
