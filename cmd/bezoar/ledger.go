@@ -19,7 +19,7 @@ const maxReported = 20
 func newLedgerCmd(env *environment) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "ledger",
-		Short: "Search what is stored, and bring the ledger up to date with the store",
+		Short: "Search what is stored, bring the ledger up to date with the store, and back it up",
 		Long: `Search what is stored by who made it, and bring what the ledger knows of entries up to date with the store.
 
 Servers note in the ledger what they store and delete, a moment later. What they could not note, because the ledger was locked for long, a
@@ -29,7 +29,7 @@ carries its record. No request depends on what the ledger knows of entries.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	addLedgerFlags(cmd)
-	cmd.AddCommand(newLedgerEntriesCmd(env), newLedgerRebuildCmd(env), newLedgerCheckCmd(env))
+	cmd.AddCommand(newLedgerEntriesCmd(env), newLedgerRebuildCmd(env), newLedgerCheckCmd(env), newLedgerBackupCmd(env))
 	return cmd
 }
 
