@@ -32,6 +32,16 @@ func TestAnOutageCostsNoEntry(t *testing.T) {
 		awaitSent(t, s)
 		known(1)
 		p.server.Pause(t)
+		miss := false
+		for range 100 { // what the bucket has in its hands when it is paused, it may still answer
+			status, _, err := bezoar.Do(t.Context(), "GET", s.URL+"/v1/cache/before", nil)
+			if miss = err == nil && status == http.StatusNotFound; miss {
+				break
+			}
+		}
+		if !miss {
+			t.Fatal("the bucket is paused and answers")
+		}
 		put("/v1/cache/before", second)
 		put("/v1/cache/meanwhile", second)
 		p.server.Resume(t)
