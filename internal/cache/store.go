@@ -84,6 +84,8 @@ type Object struct {
 	Pending bool
 	// Copy says that the entry is a copy on this machine, for which the storage that all share was not asked: another server may have deleted it there.
 	Copy bool
+	// Verified says that Body holds its bytes against Record.SHA256 by itself: [io.EOF] comes only if they fit. Nobody need do it again.
+	Verified bool
 	// URL is where a client may fetch the body by itself, for a short time, without a credential of this server. Empty: it reads Body.
 	URL string
 }

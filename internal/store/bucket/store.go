@@ -165,6 +165,7 @@ func (s *Store) open(ctx context.Context, key cache.Key, name string) (*cache.Ob
 	return &cache.Object{
 		Entry:    entry,
 		Body:     body,
+		Verified: true,
 		SetAside: func(reason string) error { return s.setAside(ctx, info, reason) },
 	}, nil
 }
