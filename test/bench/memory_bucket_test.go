@@ -4,6 +4,7 @@ package bench_test
 
 import (
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -24,7 +25,7 @@ func BenchmarkBucketMemory(b *testing.B) {
 				defer p.clear(b)
 				start := func(data string) *bezoar.Server {
 					// The bucket is on the same two processors: the last of 64 uploads waits longer than a store usually may.
-					args := append(form.args[:len(form.args):len(form.args)], "--write-wait=forever", "--store-timeout=10m")
+					args := append(slices.Clip(form.args), "--write-wait=forever", "--store-timeout=10m")
 					if form.tier {
 						args = append(args, "--tier-dir", filepath.Join(data, "tier"))
 					}
