@@ -101,6 +101,9 @@ func TestSizeIsNeverExceeded(t *testing.T) {
 type measured struct {
 	cache.Store
 
+	// deleting is held until what was deleted is not counted any more: of two who delete a file, the second hears that it is gone.
+	deleting sync.Mutex
+
 	mu        sync.Mutex
 	files     map[cache.Key]int64
 	now, most int64
@@ -129,6 +132,8 @@ func (m *measured) Create(ctx context.Context, key cache.Key) (cache.Draft, erro
 }
 
 func (m *measured) Delete(ctx context.Context, key cache.Key) error {
+	m.deleting.Lock()
+	defer m.deleting.Unlock()
 	err := m.Store.Delete(ctx, key)
 	if err == nil {
 		m.remove(key)
