@@ -99,6 +99,6 @@ func (p *pace) carry(to, from net.Conn) {
 			break
 		}
 	}
-	for range way {
+	for range way { // until the other side has noticed
 	}
 }

@@ -152,7 +152,7 @@ func BenchmarkBucketPut(b *testing.B) {
 				b.Run(kind.name+"/"+form.name, func(b *testing.B) {
 					for range b.N {
 						data := memoryDir(b)
-						s := p.serve(b, addr, data, append(form.args, "--write-wait=forever")...)
+						s := p.serve(b, addr, data, append(slices.Clip(form.args), "--write-wait=forever")...)
 						var used float64
 						var unique atomic.Int64
 						fresh := func() string { return strconv.FormatInt(unique.Add(1), 10) }

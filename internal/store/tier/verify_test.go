@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"testing"
+	"testing/iotest"
 	"testing/synctest"
 	"time"
 
@@ -209,5 +210,42 @@ func TestLocalDamage(t *testing.T) {
 	}
 	if got := testutil.ToFloat64(s.metrics.damaged.WithLabelValues("local")); got != 2 {
 		t.Errorf("counted %v", got)
+	}
+}
+
+// TestInnerVerifies has an inner store whose bodies end in an error if they do not fit: what it says at the end counts.
+func TestInnerVerifies(t *testing.T) {
+	const n = 300_000
+	for way, ahead := range map[string]int64{"ahead": -1, "flowing": 1000} {
+		t.Run(way, func(t *testing.T) {
+			inBubbles(t, func(t *testing.T, size int64) {
+				inner := &remote{Store: mem.New()}
+				inner.alter = func(o *cache.Object) {
+					o.Verified = true
+					o.Body = io.NopCloser(io.MultiReader(io.LimitReader(o.Body, n-withheld), iotest.ErrReader(cache.ErrDamaged)))
+				}
+				body := storetest.Body(1, n)
+				put(t, inner, key, body)
+				s := openTier(t, inner, Options{Size: size, VerifyAhead: ahead})
+				object, err := s.Open(t.Context(), key)
+				if err == nil {
+					_, err = io.Copy(io.Discard, object.Body)
+					object.Close()
+				}
+				if !errors.Is(err, cache.ErrDamaged) {
+					t.Errorf("got %v", err)
+				}
+				synctest.Wait()
+				if size > 0 && keeps(t, s, key) {
+					t.Error("it is kept")
+				}
+				// A body that it vouches for is taken as it is.
+				inner.alter = func(o *cache.Object) { o.Verified = true }
+				put(t, inner, key, body)
+				if got := mustGet(t, s, key); !bytes.Equal(got, body) {
+					t.Errorf("got %d bytes", len(got))
+				}
+			})
+		})
 	}
 }
