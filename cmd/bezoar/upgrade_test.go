@@ -27,10 +27,11 @@ type example struct {
 	Run string
 }
 
-// TestMakeData makes an example of a data directory, with the commands and the server of this release.
+// TestMakeData is a tool: with -make-data it makes an example of a data directory, with the commands and the server of this release, for
+// each release that keeps data otherwise. Without it there is nothing to do.
 func TestMakeData(t *testing.T) {
 	if *makeData == "" {
-		t.Skip("there are examples already; -make-data makes one more, for each release that keeps data otherwise")
+		return
 	}
 	dir := *makeData
 	if err := os.Mkdir(dir, 0o700); err != nil {
