@@ -52,6 +52,8 @@ type statements struct {
 	folder string
 	// noteVersion counts one that was applied. Its parameters are the version and the time in milliseconds.
 	noteVersion string
+	// now is the time of the database in milliseconds since the Unix epoch.
+	now string
 	// unindexed stands before a column whose index is not to be taken.
 	unindexed string
 	// producer finds or makes a producer and returns its id. Its parameters are what producerArgs returns.

@@ -197,6 +197,7 @@ func (*sqliteFile) statements() *statements {
 	return &statements{
 		folder:      "migrations/sqlite",
 		noteVersion: `INSERT INTO schema_versions (version, applied) VALUES ($1, $2)`,
+		now:         `CAST(unixepoch('subsec') * 1000 AS INTEGER)`,
 		// Nothing is known to SQLite of how many rows fit a condition.
 		unindexed: "+",
 		// An update that changes nothing makes RETURNING return the id of a row that is there.
