@@ -24,8 +24,7 @@ func BenchmarkBucketMemory(b *testing.B) {
 			for range b.N {
 				defer p.clear(b)
 				start := func(data string) *bezoar.Server {
-					// The bucket is on the same two processors: the last of 64 uploads waits longer than a store usually may.
-					args := append(slices.Clip(form.args), "--write-wait=forever", "--store-timeout=10m")
+					args := append(slices.Clip(form.args), "--write-wait=forever")
 					if form.tier {
 						args = append(args, "--tier-dir", filepath.Join(data, "tier"))
 					}

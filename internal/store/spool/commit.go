@@ -42,7 +42,7 @@ func (s *Store) bring(ctx context.Context, it *item, size int64) error {
 	}
 	tick := time.NewTicker(watchInterval)
 	defer tick.Stop()
-	for moved := int64(0); ; {
+	for moved := s.signs(it); ; {
 		s.mu.Lock()
 		done, verdict := it.verdict()
 		again := it.outcome == failed && it.state == waiting
@@ -57,7 +57,7 @@ func (s *Store) bring(ctx context.Context, it *item, size int64) error {
 		select {
 		case <-changed:
 		case <-tick.C:
-			moved = it.report(ctx, moved)
+			moved = s.report(ctx, it, moved)
 		case <-late:
 			return s.acknowledge(ctx, it)
 		case <-ctx.Done():

@@ -141,6 +141,7 @@ func (s *Store) send(ctx context.Context, cancel context.CancelCauseFunc, it *it
 	defer stall.Stop()
 	ctx = cache.WithProgress(ctx, func() {
 		it.moved.Add(1)
+		s.moved.Add(1)
 		if stall.Stop() { // else it is over
 			stall.Reset(s.opts.Stall)
 		}

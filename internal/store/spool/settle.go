@@ -17,6 +17,7 @@ func (s *Store) settle(it *item, err error) {
 	s.mu.Lock()
 	it.sending, it.cancel = false, nil
 	s.running--
+	s.moved.Add(1) // whatever it came to, the next one's turn comes
 	if it.behind {
 		s.background--
 	}

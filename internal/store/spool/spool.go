@@ -100,6 +100,8 @@ type Store struct {
 
 	// used counts the bytes of bodies: those in the queue and those that drafts have reserved.
 	used atomic.Int64
+	// moved counts signs of progress of all sends, and their ends.
+	moved atomic.Int64
 	// idle says that nothing is in the queue for sure, so that most calls need no lock.
 	idle atomic.Bool
 	// blind is until when no look at the remote store is tried, in nanoseconds since 1970.

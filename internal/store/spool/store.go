@@ -137,7 +137,7 @@ func (s *Store) await(ctx context.Context, it *item) error {
 		if !sending {
 			return nil
 		}
-		err := it.await(ctx, changed)
+		err := s.watch(ctx, it, changed)
 		if err == nil {
 			continue
 		}

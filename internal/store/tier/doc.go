@@ -10,6 +10,10 @@
 // Small bodies ([Options.VerifyAhead]) are given out when their SHA-256 fits their record, so that damage is a plain miss. Of larger ones the
 // bytes flow as they arrive, but for the last up to 64 KiB, which wait for the digest: nobody ever gets the whole of a damaged artifact.
 //
+// Where nothing is kept, a file in between serves only to be shared. There a large body that the store behind verifies goes straight to its reader if that one is
+// alone; whoever comes while he reads shares another download: two of an entry run at a time, however many want it. He reads at
+// the pace at which it comes, and it comes at his: one that is deleted while he reads cannot be read on from where the line broke.
+//
 // Answers other than an entry are not remembered. A miss goes to those who asked before the storage was; the others share one more
 // question, so that what was uploaded before somebody asked is never a miss to him.
 //

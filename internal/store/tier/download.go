@@ -49,6 +49,10 @@ func (f *flight) run(ctx context.Context) {
 		f.part(object)
 		return
 	}
+	if s.goesAlone(f, object) {
+		f.partAlone(object)
+		return
+	}
 	entry := cache.Entry{Key: f.key, Record: object.Record}
 	file, refused := s.newScratch(ctx, f, entry)
 	if file == nil {

@@ -12,7 +12,7 @@ const (
 	HeldBytes   = "bezoar_tier_bytes"
 	HeldEntries = "bezoar_tier_entries"
 	// Reads counts by "result": hit, miss (it began a download), joined (another's download), apart (an entry that is not to be
-	// shared or for which there was no file: inner's own).
+	// shared, that only one reader wanted, or for which there was no file: inner's own).
 	Reads = "bezoar_tier_reads_total"
 	// FetchedBytes counts what came from the storage behind in downloads.
 	FetchedBytes = "bezoar_tier_fetched_bytes_total"

@@ -114,7 +114,7 @@ func (s *Store) follow(ctx context.Context, f seat) (*cache.Object, error) {
 		return s.guarded(&cache.Object{Entry: f.entry, Body: s.newBody(ctx, f.flight), Copy: f.since > 0}), nil
 	case err == nil, isLocal:
 		defer f.leave()
-		return s.apart(ctx, f.flight)
+		return s.apart(ctx, f)
 	default:
 		f.leave()
 		return nil, err
@@ -143,10 +143,12 @@ func (f seat) failure() error {
 }
 
 // apart returns an object of inner's for one reader alone.
-func (s *Store) apart(ctx context.Context, f *flight) (*cache.Object, error) {
+func (s *Store) apart(ctx context.Context, f seat) (*cache.Object, error) {
 	s.metrics.apart.Inc()
 	object := f.take(ctx)
-	if object == nil {
+	if object != nil {
+		object.Copy = f.since > 0 // as for those who share
+	} else {
 		var err error
 		if object, err = s.inner.Open(ctx, f.key); err != nil {
 			return nil, err

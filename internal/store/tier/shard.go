@@ -14,8 +14,9 @@ const shards = 16
 type shard struct {
 	mu      sync.Mutex
 	index   index
-	flights map[id]*flight // downloads that may be joined
-	deletes map[id]int     // deletes under way
+	flights map[id]*flight  // downloads that may be joined
+	deletes map[id]int      // deletes under way
+	alone   map[id]struct{} // whose body goes straight to a reader
 	closed  bool
 }
 
@@ -23,6 +24,7 @@ func (sh *shard) init() {
 	sh.index.init()
 	sh.flights = make(map[id]*flight)
 	sh.deletes = make(map[id]int)
+	sh.alone = make(map[id]struct{})
 }
 
 func (s *Store) shard(id id) *shard { return &s.shards[id[0]%shards] }

@@ -81,8 +81,10 @@ type Store struct {
 	scanned atomic.Bool
 	kick    chan struct{} // wakes the evictor
 	slots   *semaphore.Weighted
-	queued  atomic.Int64
-	buffers sync.Pool // *[chunk]byte
+	// straight are the places of bodies that go to a reader without a file in between.
+	straight *semaphore.Weighted
+	queued   atomic.Int64
+	buffers  sync.Pool // *[chunk]byte
 
 	// lifetime returns the context of all that the tier does by itself.
 	lifetime func() context.Context
@@ -140,6 +142,7 @@ func (s *Store) complete() error {
 	o.Queue = orElse(o.Queue, DefaultQueue)
 	o.QueueWait = orElse(o.QueueWait, DefaultQueueWait)
 	s.slots = semaphore.NewWeighted(int64(o.Downloads))
+	s.straight = semaphore.NewWeighted(int64(o.Downloads))
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
