@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"time"
 
@@ -24,7 +25,7 @@ type divergencesQuery struct {
 	scope, since string
 	firstOnly    bool
 	limit        int
-	asJSON       bool
+	form         divergencesForm
 }
 
 func newDivergencesCmd(env *environment) *cobra.Command {
@@ -65,7 +66,7 @@ With --json an array of objects goes to standard output, [] if there are none:
 	flags.StringVar(&q.since, "since", "", "found at that time or later: 7d, 2h, 2027-01-31")
 	flags.BoolVar(&q.firstOnly, "first-only", false, "leave out what recurs")
 	flags.IntVar(&q.limit, "limit", 100, "how many are shown; 0 is all")
-	flags.BoolVar(&q.asJSON, "json", false, "print JSON")
+	q.form.add(flags)
 	var filter ledger.DivergenceFilter
 	cmd.Args = func(cmd *cobra.Command, args []string) (err error) {
 		if filter, err = q.filter(args, time.Now()); err != nil {
@@ -86,12 +87,10 @@ With --json an array of objects goes to standard output, [] if there are none:
 
 // filter reads what was asked for, but for firstOnly: what is pending may be a first one.
 func (q *divergencesQuery) filter(args []string, now time.Time) (f ledger.DivergenceFilter, err error) {
-	for _, text := range append([]string{q.scope, q.since}, args...) {
-		if trust.HoldsToken(text) {
-			return f, errors.New("there is a token where a name belongs (not shown)")
-		}
+	if slices.ContainsFunc(append([]string{q.scope, q.since}, args...), trust.HoldsToken) {
+		return f, errors.New("there is a token where a name belongs (not shown)")
 	}
-	var errs [4]error
+	var errs [5]error
 	switch len(args) {
 	case 0:
 	case 1:
@@ -114,6 +113,7 @@ func (q *divergencesQuery) filter(args []string, now time.Time) (f ledger.Diverg
 	if q.limit < 0 {
 		errs[3] = errors.New("--limit is 0 or more")
 	}
+	errs[4] = q.form.check()
 	return f, errors.Join(errs[:]...)
 }
 
@@ -123,7 +123,7 @@ func (q *divergencesQuery) list(ctx context.Context, env *environment, records *
 	if left == 0 {
 		left = math.MaxInt
 	}
-	out := newDivergencesWriter(env.Stdout, q.asJSON)
+	out := newDivergencesWriter(env.Stdout, q.form.asJSON)
 	after, more := ledger.Cursor(""), false
 	for {
 		page, next, err := records.Divergences(ctx, filter, after, divergencesPage)
@@ -176,7 +176,7 @@ func (q *divergencesQuery) tellFloods(ctx context.Context, env *environment, rec
 }
 
 func newDivergencesShowCmd(env *environment) *cobra.Command {
-	var asJSON bool
+	var form divergencesForm
 	cmd := &cobra.Command{
 		Use:   "show ID",
 		Short: "Show a divergence: what differs, who made both, and what to do",
@@ -188,7 +188,7 @@ control a terminal is shown as an escape such as \x1b. What a task printed to it
 With --json one object goes to standard output, with the fields of 'bezoar divergences'.`,
 		Example: "  bezoar divergences show 17",
 	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	form.add(cmd.Flags())
 	var id int64
 	cmd.Args = func(cmd *cobra.Command, args []string) (err error) {
 		if len(args) != 1 {
@@ -196,6 +196,9 @@ With --json one object goes to standard output, with the fields of 'bezoar diver
 		}
 		if id, err = strconv.ParseInt(args[0], 10, 64); err != nil || id < 1 {
 			return usageError(cmd, errors.New("the ID of a divergence is a number, as 'bezoar divergences' shows it"))
+		}
+		if err := form.check(); err != nil {
+			return usageError(cmd, err)
 		}
 		return nil
 	}
@@ -209,7 +212,7 @@ With --json one object goes to standard output, with the fields of 'bezoar diver
 			if err != nil {
 				return err
 			}
-			if asJSON {
+			if form.asJSON {
 				return writeHarmlessJSON(env.Stdout, newDivergenceJSON(&d))
 			}
 			return showDivergence(env.Stdout, &d)

@@ -9,6 +9,8 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/spf13/pflag"
+
 	"github.com/bezoar-cache/bezoar/internal/cache"
 	"github.com/bezoar-cache/bezoar/internal/divergence"
 )
@@ -33,6 +35,28 @@ func newDivergenceJSON(d *divergence.Divergence) divergenceJSON {
 		ID: d.ID, Workspace: d.Workspace, Hash: d.Hash, Scope: string(d.Scope), Found: d.Found, Level: d.Level, Times: d.Times, Since: d.Since,
 		Trusted: d.Trusted, Other: d.Other, Comparison: d.Comparison,
 	}
+}
+
+// divergencesForm is the form in which divergences are printed.
+type divergencesForm struct {
+	name   string
+	asJSON bool
+}
+
+func (f *divergencesForm) add(flags *pflag.FlagSet) {
+	flags.StringVar(&f.name, "output", "text", "the form of what is printed: text or json")
+	flags.BoolVar(&f.asJSON, "json", false, "print JSON, as with --output json")
+}
+
+func (f *divergencesForm) check() error {
+	switch f.name {
+	case "json":
+		f.asJSON = true
+	case "text":
+	default:
+		return fmt.Errorf("--output is text or json, not %q", f.name)
+	}
+	return nil
 }
 
 // divergencesWriter prints divergences as they come: as a table, or as one array.
@@ -183,12 +207,16 @@ func describeSide(s *divergence.Side) string {
 }
 
 // quoted makes a word for a shell of a text of somebody else's.
-func quoted(text string) string { return "'" + strings.ReplaceAll(harmless(text, ""), "'", `'\''`) + "'" }
+func quoted(text string) string {
+	return "'" + strings.ReplaceAll(harmless(text, ""), "'", `'\''`) + "'"
+}
 
 // nextSteps names the commands that help, with what they need.
 func nextSteps(d *divergence.Divergence) string {
 	var b strings.Builder
-	step := func(what, command string, args ...any) { fmt.Fprintf(&b, "  %s:\n    bezoar %s\n", what, fmt.Sprintf(command, args...)) }
+	step := func(what, command string, args ...any) {
+		fmt.Fprintf(&b, "  %s:\n    bezoar %s\n", what, fmt.Sprintf(command, args...))
+	}
 	step("See what is in both", "inspect %s trusted %s", d.Workspace, d.Hash)
 	fmt.Fprintf(&b, "    bezoar inspect %s %s %s\n", d.Workspace, quoted(string(d.Scope)), d.Hash)
 	switch p := &d.Other.Producer; {

@@ -168,7 +168,7 @@ func walk(ctx context.Context, store cache.Store, key cache.Key, record *cache.R
 
 // reader ends with its context.
 type reader struct {
-	ctx  context.Context
+	ctx  context.Context //nolint:containedctx // for one walk
 	body io.Reader
 }
 

@@ -83,13 +83,7 @@ func (b *bench) entry(scope cache.Scope, hash string, body []byte, producer cach
 	}
 }
 
-// put stores an entry, and has the ledger know it.
-func (b *bench) put(e cache.Entry, body []byte) {
-	b.Helper()
-	b.keep(e, body)
-	b.record(e)
-}
-
+// keep stores an entry, and record has the ledger know it.
 func (b *bench) keep(e cache.Entry, body []byte) {
 	b.Helper()
 	draft, err := b.store.Create(b.Context(), e.Key)

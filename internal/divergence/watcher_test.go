@@ -10,6 +10,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unicode/utf8"
 
 	"github.com/bezoar-cache/bezoar/internal/artifact/artifacttest"
 	"github.com/bezoar-cache/bezoar/internal/cache"
@@ -145,8 +146,8 @@ func TestHostileNames(t *testing.T) {
 	if c.Differing != 303 || c.OtherOnly != 300 || c.TrustedOnly != 3 || len(c.Members) == 0 || len(c.Members) > divergence.MaxListed {
 		t.Errorf("%d differ, %d in one, %d in the other, %d are listed", c.Differing, c.TrustedOnly, c.OtherOnly, len(c.Members))
 	}
-	if strings.ContainsAny(b.log.String(), "\x1b\xff\x01") {
-		t.Errorf("%q", b.log)
+	if log := b.log.String(); strings.ContainsAny(log, "\x1b\x01") || !utf8.ValidString(log) {
+		t.Errorf("%q", log)
 	}
 }
 
@@ -242,7 +243,7 @@ func TestRunTellsOfTrouble(t *testing.T) {
 			t.Error(err)
 		}
 		l.err = nil
-		time.Sleep(time.Minute)
+		time.Sleep(time.Minute) //nolint:forbidigo // in a bubble
 		synctest.Wait()
 		if err := w.Degraded(); err != nil || l.looks < 10 {
 			t.Errorf("%v after %d looks", err, l.looks)

@@ -289,7 +289,7 @@ func testRecurring(t *testing.T, db testDatabase) {
 		t.Run(c.name, func(t *testing.T) {
 			l := db.open(t, t.TempDir())
 			made := 0
-			make := func(p past) divergence.Divergence {
+			upload := func(p past) divergence.Divergence {
 				made++
 				scope := cache.Scope(fmt.Sprint("pr/", made))
 				record(t, l, held(cache.Trusted, p.hash, "genuine", "main", p.run), held(scope, p.hash, "poison", p.actor, "99"))
@@ -297,9 +297,9 @@ func testRecurring(t *testing.T, db testDatabase) {
 				return settle(t, l, divergencesOf(t, l, DivergenceFilter{Scope: scope}, 1)[0].ID, p.signature)
 			}
 			for _, p := range c.past {
-				make(p)
+				upload(p)
 			}
-			got := make(past{"77", c.actor, "77", "x"})
+			got := upload(past{"77", c.actor, "77", "x"})
 			again, err := l.Divergence(t.Context(), got.ID)
 			if diff := cmp.Diff(got, again); diff != "" || err != nil {
 				t.Error(diff, err)
@@ -307,7 +307,7 @@ func testRecurring(t *testing.T, db testDatabase) {
 			if got.Level != c.want || got.Times != c.times {
 				t.Errorf("%s, %d times, want %s, %d", got.Level, got.Times, c.want, c.times)
 			}
-			if got = make(past{"88", c.actor, "88", ""}); got.Level != divergence.First || got.Times != 0 {
+			if got = upload(past{"88", c.actor, "88", ""}); got.Level != divergence.First || got.Times != 0 {
 				t.Errorf("with members that are not known: %s, %d times", got.Level, got.Times)
 			}
 		})
