@@ -16,7 +16,9 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/bezoar-cache/bezoar/internal/cache"
 	"github.com/bezoar-cache/bezoar/internal/config"
+	"github.com/bezoar-cache/bezoar/internal/divergence"
 	"github.com/bezoar-cache/bezoar/internal/health"
 	"github.com/bezoar-cache/bezoar/internal/ledger"
 	"github.com/bezoar-cache/bezoar/internal/server"
@@ -91,6 +93,9 @@ type app struct {
 	server     *server.Server
 	listeners  []net.Listener
 	telemetry  net.Listener // nil without --metrics-listen
+
+	divergences *divergence.Watcher
+	direct      cache.Store // the entries of a bucket without a tier; nil for a directory
 }
 
 // listen opens the listeners. An open server is not let beyond this machine.
@@ -161,6 +166,7 @@ func (a *app) run(ctx context.Context) error {
 	group.Go(func() error { return a.auth.Run(background) })
 	group.Go(func() error { return a.graves.Run(background) })
 	group.Go(func() error { a.causes.Run(background); return nil })
+	group.Go(func() error { a.divergences.Run(background); return nil })
 	if a.policy != nil {
 		group.Go(func() error { return a.identities.Run(background) })
 		group.Go(func() error { a.policy.Run(background); return nil })

@@ -50,7 +50,13 @@ func (a *app) openStore(ctx context.Context, ring *keyring.Ring) (_ cache.Store,
 	if err != nil {
 		return nil, err
 	}
-	sealed := seal.New(backend, ring.Derive("seal"), seal.Options{Logger: a.log, Registerer: a.registry, Now: time.Now, Graves: a.graves})
+	sealing := seal.Options{Logger: a.log, Registerer: a.registry, Now: time.Now, Graves: a.graves}
+	sealed := seal.New(backend, ring.Derive("seal"), sealing)
+	if a.direct == nil {
+		a.openDivergences(sealed)
+	} else {
+		a.openDivergences(seal.New(a.direct, ring.Derive("seal"), sealing))
+	}
 	measured := storemetrics.New(sealed, a.registry)
 	if a.traces == nil {
 		return measured, nil
@@ -117,7 +123,16 @@ func (a *app) openBucketBackend(ctx context.Context, ring *keyring.Ring, recorde
 	if err != nil {
 		return nil, err
 	}
+	a.direct = queued
 	if a.cfg.Redirect == config.RedirectOn {
+		plain := *a.cfg
+		plain.Redirect = config.RedirectOff
+		b, direct, err := openBucketStore(ctx, &plain, ring, temp, a.log)
+		if err != nil {
+			return nil, err
+		}
+		a.atEnd(b.Close)
+		a.direct = inBody{queued, direct}
 		return queued, nil // no body passes through here
 	}
 	return a.openTier(queued, temp)

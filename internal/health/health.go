@@ -25,6 +25,7 @@ const help = "1 while a part of the server does not work as it should, by cause.
 	"policy: the policy file is refused, the one before stays in force. issuer: the keys of an issuer of identities cannot be refreshed. " +
 	"graves: deletions cannot be recorded, entries that were deleted could be put back after a restart. " +
 	"entries: what is stored cannot be noted in the ledger, it is later. " +
+	"divergences: what main and others made differently is not looked for, it is later. " +
 	"spool: uploads wait for the bucket for too long. tier: the local disk of the tier does not work, reads go to the bucket. " +
 	"traces: spans cannot be exported, they are lost."
 

@@ -44,6 +44,7 @@ const (
 	usesPart
 	gravesPart
 	entriesPart
+	divergencesPart
 )
 
 // statements are those that differ.

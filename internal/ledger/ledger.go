@@ -34,12 +34,13 @@ var (
 type Ledger struct {
 	db *sql.DB
 	database
-	now func() time.Time
+	now         func() time.Time
+	divergences divergenceBounds
 }
 
 // newLedger brings the database up to date. It closes db if it fails.
 func newLedger(ctx context.Context, db *sql.DB, d database) (*Ledger, error) {
-	l := &Ledger{db: db, database: d, now: time.Now}
+	l := &Ledger{db: db, database: d, now: time.Now, divergences: defaultDivergenceBounds}
 	ctx, cancel := bound(ctx)
 	defer cancel()
 	if err := l.migrate(ctx); err != nil {

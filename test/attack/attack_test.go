@@ -100,7 +100,7 @@ func (a attack) succeeds(t *testing.T, w *world, c *commit) {
 	}
 }
 
-// fails checks that the victim never saw a byte of an attacker's, and that his own cache worked all the while.
+// fails checks that the victim never saw a byte of an attacker's, that his own cache worked all the while, and that each attempt against main was noticed.
 func (a attack) fails(t *testing.T, w *world, c *commit) {
 	t.Helper()
 	for _, f := range a.play(t, w, c) {
@@ -115,4 +115,5 @@ func (a attack) fails(t *testing.T, w *world, c *commit) {
 			t.Errorf("%s, %s: nx reports %s as %q, want %q", a.victim.name, f.build, f.project, f.status, want)
 		}
 	}
+	w.wantAlarms(t, c)
 }

@@ -64,6 +64,7 @@ func TestBuildsGoOn(t *testing.T) {
 					t.Errorf("%s: nx ended with %d and reports (-want +got):\n%s", step.name, got.Exit, diff)
 				}
 			}
+			w.wantNoAlarm(t, *w.credential(t, mainPush), *pull)
 		})
 	}
 }

@@ -69,9 +69,10 @@ func newHouse(t *testing.T) *house {
 
 // world is a server and those who may ask it.
 type world struct {
-	server *bezoar.Server
-	url    string
-	data   string
+	command bezoar.Binary
+	server  *bezoar.Server
+	url     string
+	data    string
 	// credential is what a build of an identity sends; nil: nothing.
 	credential func(*testing.T, identity) *string
 }
@@ -81,7 +82,7 @@ func (h *house) open(t *testing.T) *world {
 	t.Helper()
 	data := t.TempDir()
 	server := h.binary.Serve(t, data)
-	return &world{server, server.URL, data, func(*testing.T, identity) *string { return nil }}
+	return &world{h.binary, server, server.URL, data, func(*testing.T, identity) *string { return nil }}
 }
 
 // scoped is a world in which the identity decides.
@@ -89,7 +90,7 @@ func (h *house) scoped(t *testing.T) *world {
 	t.Helper()
 	data := t.TempDir()
 	server := h.binary.Serve(t, data, "--policy", h.policy)
-	w := &world{server: server, url: server.URL, data: data}
+	w := &world{command: h.binary, server: server, url: server.URL, data: data}
 	w.credential = func(t *testing.T, who identity) *string {
 		t.Helper()
 		credential := who.credential(t, h, w)

@@ -134,6 +134,8 @@ func (s *Server) tail(n int) string {
 // Request is a request for an artifact as the server logs it, when its answer is complete.
 type Request struct {
 	Method string
+	// Scope is what answered a GET, or where a PUT went.
+	Scope  string
 	Hash   string
 	Status int
 	// Result is hit, miss, stored, exists, refused, denied or error.

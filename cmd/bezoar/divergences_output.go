@@ -1,0 +1,237 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"reflect"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/bezoar-cache/bezoar/internal/cache"
+	"github.com/bezoar-cache/bezoar/internal/divergence"
+)
+
+// divergenceJSON is what --json prints of a divergence. Scripts depend on it: fields are added, never changed.
+type divergenceJSON struct {
+	ID         int64                 `json:"id"`
+	Workspace  cache.Workspace       `json:"workspace"`
+	Hash       cache.Hash            `json:"hash"`
+	Scope      string                `json:"scope"`
+	Found      time.Time             `json:"found"`
+	Level      divergence.Level      `json:"level"`
+	Times      int                   `json:"times"`
+	Since      time.Time             `json:"since"`
+	Trusted    cache.Record          `json:"trusted"`
+	Other      cache.Record          `json:"other"`
+	Comparison divergence.Comparison `json:"comparison"`
+}
+
+func newDivergenceJSON(d *divergence.Divergence) divergenceJSON {
+	return divergenceJSON{
+		ID: d.ID, Workspace: d.Workspace, Hash: d.Hash, Scope: string(d.Scope), Found: d.Found, Level: d.Level, Times: d.Times, Since: d.Since,
+		Trusted: d.Trusted, Other: d.Other, Comparison: d.Comparison,
+	}
+}
+
+// divergencesForm is the form in which divergences are printed.
+type divergencesForm struct {
+	name   string
+	asJSON bool
+}
+
+func (f *divergencesForm) add(flags *pflag.FlagSet) {
+	flags.StringVar(&f.name, "output", "text", "the form of what is printed: text or json")
+	flags.BoolVar(&f.asJSON, "json", false, "print JSON, as with --output json")
+}
+
+func (f *divergencesForm) check() error {
+	switch f.name {
+	case "json":
+		f.asJSON = true
+	case "text":
+	default:
+		return fmt.Errorf("--output is text or json, not %q", f.name)
+	}
+	return nil
+}
+
+// divergencesWriter prints divergences as they come: as a table, or as one array.
+type divergencesWriter struct {
+	w       io.Writer
+	asJSON  bool
+	table   *tabwriter.Writer
+	written int
+}
+
+func newDivergencesWriter(w io.Writer, asJSON bool) *divergencesWriter {
+	return &divergencesWriter{w: w, asJSON: asJSON, table: tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)}
+}
+
+func (o *divergencesWriter) write(d *divergence.Divergence) error {
+	o.written++
+	if o.asJSON {
+		between := ",\n"
+		if o.written == 1 {
+			between = "[\n"
+		}
+		if _, err := io.WriteString(o.w, between); err != nil {
+			return err
+		}
+		return writeHarmlessJSON(o.w, newDivergenceJSON(d))
+	}
+	if o.written == 1 {
+		fmt.Fprintln(o.table, "ID\tFOUND\tLEVEL\tWORKSPACE\tHASH\tMEMBERS\tSCOPE\tMADE BY")
+	}
+	members := "?"
+	if d.Comparison.State == divergence.Compared {
+		members = fmt.Sprint(d.Comparison.Differing)
+	}
+	_, err := fmt.Fprintf(o.table, "%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", d.ID, timeOr(d.Found, ""), d.Level, d.Workspace, d.Hash, members,
+		harmless(string(d.Scope), ""), harmless(madeBy(&d.Other.Producer), ""))
+	return err
+}
+
+// close ends the table or the array.
+func (o *divergencesWriter) close() error {
+	if !o.asJSON {
+		return o.table.Flush()
+	}
+	end := "]\n"
+	if o.written == 0 {
+		end = "[]\n"
+	}
+	_, err := io.WriteString(o.w, end)
+	return err
+}
+
+// showDivergence prints one for people.
+func showDivergence(w io.Writer, d *divergence.Divergence) error {
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(table, "Divergence %d\n", d.ID)
+	fmt.Fprintf(table, "  workspace\t%s\n  hash\t%s\n  found\t%s\n  level\t%s\n", d.Workspace, d.Hash, timeOr(d.Found, ""), describeLevel(d))
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	fmt.Fprintln(w, "\nWho made them")
+	fmt.Fprintf(table, "  \ttrusted\t%s\n", harmless(string(d.Scope), ""))
+	for _, line := range besides(d) {
+		if line.trusted == "" && line.other == "" {
+			continue
+		}
+		fmt.Fprintf(table, "  %s\t%s\t%s\n", line.name, cmp.Or(harmless(line.trusted, ""), "-"), cmp.Or(harmless(line.other, ""), "-"))
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	if err := showComparison(w, d); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(w, "\nWhat to do\n%s", nextSteps(d))
+	return err
+}
+
+func describeLevel(d *divergence.Divergence) string {
+	switch {
+	case d.Level == divergence.Pending:
+		return "pending: a running server compares the archives"
+	case d.Times == 0:
+		return string(d.Level) + ": which members differ is not known"
+	case d.Level == divergence.Recurring:
+		return fmt.Sprintf("recurring (%d times, since %s): most likely a task that is not deterministic", d.Times, timeOr(d.Since, ""))
+	case d.Times > 1:
+		return fmt.Sprintf("first: the same members differed before (%d times, since %s), but not often enough in what others made", d.Times, timeOr(d.Since, ""))
+	}
+	return "first: nothing of the kind was seen before"
+}
+
+// sides is a fact about both entries.
+type sides struct{ name, trusted, other string }
+
+// besides has the records side by side.
+func besides(d *divergence.Divergence) []sides {
+	lines := []sides{
+		{"created", timeOr(d.Trusted.Created, ""), timeOr(d.Other.Created, "")},
+		{"size", fmt.Sprint(d.Trusted.Size, " bytes"), fmt.Sprint(d.Other.Size, " bytes")},
+		{"sha256", d.Trusted.SHA256.String(), d.Other.SHA256.String()},
+		{"content", content(&d.Trusted), content(&d.Other)},
+	}
+	trusted, other := reflect.ValueOf(d.Trusted.Producer), reflect.ValueOf(d.Other.Producer)
+	for i := range trusted.NumField() {
+		name, _, _ := strings.Cut(trusted.Type().Field(i).Tag.Get("json"), ",")
+		lines = append(lines, sides{name, trusted.Field(i).String(), other.Field(i).String()})
+	}
+	return lines
+}
+
+func content(r *cache.Record) string {
+	if r.Opaque {
+		return "opaque"
+	}
+	return r.Content.String()
+}
+
+func showComparison(w io.Writer, d *divergence.Divergence) error {
+	c := &d.Comparison
+	fmt.Fprintln(w, "\nWhat differs")
+	if c.State != divergence.Compared {
+		_, err := fmt.Fprintf(w, "  not known: %s\n", cmp.Or(harmless(c.Note, ""), "the archives are not compared yet"))
+		return err
+	}
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(table, "  \ttrusted\t%s\n", harmless(string(d.Scope), ""))
+	for i := range c.Members {
+		m := &c.Members[i]
+		fmt.Fprintf(table, "  %s\t%s\t%s\n", harmless(m.Path, ""), describeSide(m.Trusted), describeSide(m.Other))
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(w, "  %d of %d members that differ are shown; %d are in the trusted one alone, %d in the other one alone\n", len(c.Members), c.Differing, c.TrustedOnly, c.OtherOnly)
+	return err
+}
+
+func describeSide(s *divergence.Side) string {
+	switch {
+	case s == nil:
+		return "-"
+	case s.Target != "":
+		return s.Type + " to " + harmless(s.Target, "")
+	case s.SHA256 != nil:
+		return fmt.Sprintf("%s %s, %d bytes, %.12s", s.Mode, s.Type, s.Size, s.SHA256)
+	}
+	return s.Mode + " " + s.Type
+}
+
+// quoted makes a word for a shell of a text of somebody else's.
+func quoted(text string) string {
+	return "'" + strings.ReplaceAll(harmless(text, ""), "'", `'\''`) + "'"
+}
+
+// nextSteps names the commands that help, with what they need.
+func nextSteps(d *divergence.Divergence) string {
+	var b strings.Builder
+	step := func(what, command string, args ...any) {
+		fmt.Fprintf(&b, "  %s:\n    bezoar %s\n", what, fmt.Sprintf(command, args...))
+	}
+	step("See what is in both", "inspect %s trusted %s", d.Workspace, d.Hash)
+	fmt.Fprintf(&b, "    bezoar inspect %s %s %s\n", d.Workspace, quoted(string(d.Scope)), d.Hash)
+	switch p := &d.Other.Producer; {
+	case p.RunID != "":
+		step("See what else that run made", "ledger entries --workspace %s --run %s", d.Workspace, quoted(p.RunID))
+		step("If it was an attempt, refuse the run, and look for others of its actor", "revoke run %s --workspace %s --reason %s", quoted(p.RunID), d.Workspace, quoted(fmt.Sprint("divergence ", d.ID)))
+		if p.ActorID != "" {
+			fmt.Fprintf(&b, "    bezoar ledger entries --workspace %s --actor %s\n", d.Workspace, quoted(p.ActorID))
+		}
+		step("Remove what it made", "purge --run %s", quoted(p.RunID))
+	case p.TokenID != "":
+		step("See what else that token made", "ledger entries --workspace %s --token %s", d.Workspace, quoted(p.TokenID))
+		step("If it was an attempt, revoke the token", "token revoke %s", quoted(p.TokenID))
+		step("Remove what it made", "purge --token %s", quoted(p.TokenID))
+	}
+	b.WriteString("  What trusted builds got is the trusted entry. If that is the one that is wrong, its own run is the one to look at.\n")
+	return b.String()
+}
