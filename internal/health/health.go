@@ -25,6 +25,7 @@ const help = "1 while a part of the server does not work as it should, by cause.
 	"policy: the policy file is refused, the one before stays in force. issuer: the keys of an issuer of identities cannot be refreshed. " +
 	"graves: deletions cannot be recorded, entries that were deleted could be put back after a restart. " +
 	"entries: what is stored cannot be noted in the ledger, it is later. " +
+	"audit: the audit log cannot be written, it is later. audit_chain: the audit log was changed by somebody, or cannot be sealed. " +
 	"spool: uploads wait for the bucket for too long. tier: the local disk of the tier does not work, reads go to the bucket. " +
 	"traces: spans cannot be exported, they are lost."
 
