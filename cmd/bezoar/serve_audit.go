@@ -85,8 +85,8 @@ func (a *app) endAudit() error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), recordingEnd)
 	defer cancel()
-	if err := a.audit.Close(ctx); err != nil || !a.onRecord {
-		return nil // the log has it
+	if whole := a.audit.Close(ctx) == nil; !whole || !a.onRecord { // the log has what is lost
+		return nil
 	}
 	if err := a.keeper.Seal(ctx); err != nil {
 		a.log.Warn("the end of the audit log is not sealed: the next start does it", "error", err)

@@ -197,13 +197,11 @@ func (k *Keeper) verify(ctx context.Context) error {
 			return err
 		}
 		k.head = v.Head()
-		if _, err := v.End(); err != nil {
-			if b, ok := errors.AsType[*Break](err); ok && b.Kind == Unsealed {
-				return nil // a ledger to which servers wrote that made no seals yet, or with other keys
-			}
-			return err
+		_, err := v.End()
+		if b, ok := errors.AsType[*Break](err); ok && b.Kind == Unsealed {
+			err = nil // this server is about to make the first seal, or the first one with these keys
 		}
-		return nil
+		return err
 	}
 	rows, _, err := k.chain.AuditChain(ctx, k.head.Seq-1, 1)
 	switch {

@@ -61,8 +61,8 @@ func clean(s string) string {
 
 func (a Actor) text() string {
 	v := reflect.ValueOf(&a).Elem() // all of its fields are texts
-	for i := range v.NumField() {
-		v.Field(i).SetString(clean(v.Field(i).String()))
+	for _, field := range v.Fields() {
+		field.SetString(clean(field.String()))
 	}
 	return plainJSON(a)
 }

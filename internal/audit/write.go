@@ -3,6 +3,7 @@ package audit
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -73,7 +74,7 @@ func (r *Recorder) write(ctx context.Context, batch []Event) bool {
 		lost.add(r.takeLoss())
 		all := batch
 		if lost.events > 0 {
-			all = append(batch[:len(batch):len(batch)], r.lostEvent(lost))
+			all = append(slices.Clip(batch), r.lostEvent(lost))
 		}
 		if len(all) == 0 {
 			return true

@@ -64,17 +64,15 @@ func (l *Ledger) TrimAudit(ctx context.Context, before time.Time, limit int, sig
 		}
 		anchor.Seq = last
 		copy(anchor.Hash[:], hash)
-		for _, table := range []string{"audit", "audit_seals"} {
-			res, err := tx.ExecContext(ctx, `DELETE FROM `+table+` WHERE seq <= $1`, last)
-			if err != nil {
-				return err
-			}
-			if table == "audit" {
-				trimmed, err = res.RowsAffected()
-				if err != nil {
-					return err
-				}
-			}
+		res, err := tx.ExecContext(ctx, `DELETE FROM audit WHERE seq <= $1`, last)
+		if err != nil {
+			return err
+		}
+		if trimmed, err = res.RowsAffected(); err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, `DELETE FROM audit_seals WHERE seq <= $1`, last); err != nil {
+			return err
 		}
 		_, err = tx.ExecContext(ctx, insertSeal, sealArgs(sign(anchor))...)
 		return err
