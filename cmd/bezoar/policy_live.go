@@ -21,6 +21,9 @@ type livePolicy struct {
 	// identities take tokens of the issuers and for the audience of the policy in force.
 	identities interface{ Configure(string, []oidc.Issuer) }
 
+	// changed, if there is one, is told the fingerprints of a policy and of the one in whose place it came.
+	changed func(before, now string)
+
 	current atomic.Pointer[policy.Policy]
 	refused atomic.Pointer[error] // why what the file says now is not in force
 }
@@ -77,6 +80,9 @@ func (l *livePolicy) take(data []byte, err error) {
 		l.log.Info("the policy file changed and means the same", "file", l.path, "fingerprint", p.Fingerprint())
 	} else {
 		l.log.Info("took up the policy anew; running sessions are judged by it", "file", l.path, "old", old.Fingerprint(), "new", p.Fingerprint())
+		if l.changed != nil {
+			l.changed(old.Fingerprint(), p.Fingerprint())
+		}
 	}
 	l.warn(p)
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/bezoar-cache/bezoar/internal/audit"
 	"github.com/bezoar-cache/bezoar/internal/cache"
 	"github.com/bezoar-cache/bezoar/internal/config"
 	"github.com/bezoar-cache/bezoar/internal/divergence"
@@ -66,6 +67,7 @@ func serve(ctx context.Context, cfg *config.Config, warnings []string, env *envi
 	if err := app.listen(ctx); err != nil {
 		return err
 	}
+	app.recordStart(ctx)
 	app.announce(env.Stdout)
 	return app.run(ctx)
 }
@@ -88,6 +90,11 @@ type app struct {
 	identities *oidc.Verifier // nil without --policy
 	place      string         // of the artifacts, for people
 	graves     *seal.Graveyard
+	replica    string // names this server in the audit log
+	audit      auditor
+	auditFacts []fact
+	onRecord   bool // the start is on record, and so is the end to be
+	keeper     *audit.Keeper
 	closers    []func() error
 	tls        *tls.Config
 	server     *server.Server
@@ -167,6 +174,7 @@ func (a *app) run(ctx context.Context) error {
 	group.Go(func() error { return a.graves.Run(background) })
 	group.Go(func() error { a.causes.Run(background); return nil })
 	group.Go(func() error { a.divergences.Run(background); return nil })
+	group.Go(func() error { a.keeper.Run(background); return nil })
 	if a.policy != nil {
 		group.Go(func() error { return a.identities.Run(background) })
 		group.Go(func() error { a.policy.Run(background); return nil })

@@ -38,6 +38,7 @@ func (a *app) open(ctx context.Context) (err error) {
 	if err := a.openAuth(ctx, ring.Derive("session")); err != nil {
 		return err
 	}
+	a.openAudit(ring)
 	store, err := a.openStore(ctx, ring)
 	if err != nil {
 		return err
@@ -135,6 +136,7 @@ func (a *app) newServer(store cache.Store) *server.Server {
 		Log:           a.log,
 		Registry:      a.registry,
 		Causes:        a.causes.All(),
+		Audit:         a.audit,
 		MetricsToken:  a.cfg.MetricsToken.Reveal(),
 		ServeMetrics:  a.cfg.MetricsListen == "",
 		HeaderTimeout: a.cfg.HeaderTimeout,

@@ -51,6 +51,8 @@ type Config struct {
 	Policy      Path `name:"policy" example:"/etc/bezoar/policy.yaml" help:"File with the policy: which CI identities may read and write what"`
 	SealKeyFile Path `name:"seal-key-file" shown:"seal.key in the data directory" example:"/etc/bezoar/seal.key" help:"File with the keys that seal entries and sign sessions; made at the first start if it is the default one"`
 
+	AuditKeep time.Duration `name:"audit-keep" default:"9600h" min:"0s" max:"876000h" help:"How long events stay in the audit log; 0s: for good"`
+
 	MetricsListen Address `name:"metrics-listen" example:"127.0.0.1:9099" help:"Second address, host:port, for metrics, health and profiles"`
 	MetricsToken  Secret  `name:"metrics-token" help:"Bearer token that /metrics asks for"`
 

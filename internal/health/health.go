@@ -26,6 +26,7 @@ const help = "1 while a part of the server does not work as it should, by cause.
 	"graves: deletions cannot be recorded, entries that were deleted could be put back after a restart. " +
 	"entries: what is stored cannot be noted in the ledger, it is later. " +
 	"divergences: what main and others made differently is not looked for, it is later. " +
+	"audit: the audit log cannot be written, it is later. audit_chain: the audit log was changed by somebody, or cannot be sealed. " +
 	"spool: uploads wait for the bucket for too long. tier: the local disk of the tier does not work, reads go to the bucket. " +
 	"traces: spans cannot be exported, they are lost."
 

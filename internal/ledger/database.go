@@ -45,6 +45,7 @@ const (
 	gravesPart
 	entriesPart
 	divergencesPart
+	auditPart
 )
 
 // statements are those that differ.
@@ -65,6 +66,8 @@ type statements struct {
 	// scope makes a parameter of a scope, and text one of what producers are searched by.
 	scope func(cache.Scope) any
 	text  func(string) any
+	// position is the function that tells where in a text another one begins, 0 if nowhere.
+	position string
 }
 
 type querier interface {

@@ -7,6 +7,8 @@ import (
 	"database/sql"
 	"errors"
 	"time"
+
+	"github.com/bezoar-cache/bezoar/internal/audit"
 )
 
 // DefaultTimeout bounds each call whose context has no deadline of its own.
@@ -36,6 +38,10 @@ type Ledger struct {
 	database
 	now         func() time.Time
 	divergences divergenceBounds
+
+	// actor and replica are who changes something through this ledger, for the audit log.
+	actor   audit.Actor
+	replica string
 }
 
 // newLedger brings the database up to date. It closes db if it fails.

@@ -75,6 +75,8 @@ func (*postgresDatabase) statements() *statements {
 				producer = excluded.producer`,
 		scope: func(scope cache.Scope) any { return []byte(scope) },
 		text:  func(text string) any { return postgresText(text) },
+
+		position: "strpos",
 	}
 }
 

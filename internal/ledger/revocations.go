@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/bezoar-cache/bezoar/internal/audit"
 	"github.com/bezoar-cache/bezoar/internal/trust"
 )
 
@@ -39,7 +40,7 @@ func (l *Ledger) CreateRevocation(ctx context.Context, r trust.Revocation) (trus
 		}
 		recorded = r
 		recorded.Created, recorded.Lifted = instant(millis(r.Created)), instant(millis(r.Lifted))
-		return nil
+		return l.note(ctx, tx, revocationEvent(audit.RevocationMade, &recorded))
 	})
 	return recorded, l.explain(ctx, err)
 }
@@ -70,13 +71,23 @@ func (l *Ledger) LiftRevocation(ctx context.Context, id string, now time.Time) (
 			return nil
 		}
 		r.Lifted = instant(millis(now))
-		_, err = tx.ExecContext(ctx, `UPDATE revocations SET lifted = $1 WHERE id = $2`, millis(r.Lifted), r.ID)
-		return err
+		if _, err = tx.ExecContext(ctx, `UPDATE revocations SET lifted = $1 WHERE id = $2`, millis(r.Lifted), r.ID); err != nil {
+			return err
+		}
+		return l.note(ctx, tx, revocationEvent(audit.RevocationLifted, &r))
 	})
 	if errors.Is(err, ErrNoRevocation) {
 		return trust.Revocation{}, fmt.Errorf("%w: no revocation has the id %q", ErrNoRevocation, id)
 	}
 	return r, l.explain(ctx, err)
+}
+
+func revocationEvent(action audit.Action, r *trust.Revocation) audit.Event {
+	details := audit.Details{"kind": string(r.Kind), "value": r.Value}
+	if r.Reason != "" {
+		details["reason"] = r.Reason
+	}
+	return audit.Event{Action: action, Subject: r.ID, Workspace: r.Workspace, Details: details}
 }
 
 func queryRevocations(ctx context.Context, q rowsQuerier, where string, args ...any) (revocations []trust.Revocation, err error) {

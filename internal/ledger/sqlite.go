@@ -207,5 +207,6 @@ func (*sqliteFile) statements() *statements {
 		entry:        `INSERT OR REPLACE INTO entries ` + entryColumns,
 		scope:        func(scope cache.Scope) any { return string(scope) },
 		text:         func(text string) any { return text },
+		position:     "instr",
 	}
 }

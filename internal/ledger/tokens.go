@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/bezoar-cache/bezoar/internal/audit"
 	"github.com/bezoar-cache/bezoar/internal/cache"
 	"github.com/bezoar-cache/bezoar/internal/trust"
 )
@@ -40,7 +41,10 @@ func (l *Ledger) CreateToken(ctx context.Context, t trust.Token) error {
 		_, err := tx.ExecContext(ctx, `
 			INSERT INTO tokens (id, hash, name, workspace, access, developer, created, expires, revoked) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
 			t.ID, t.Hash[:], t.Name, string(t.Workspace), string(t.Access), t.Developer, millis(t.Created), millis(t.Expires), millis(t.Revoked))
-		return err
+		if err != nil {
+			return err
+		}
+		return l.note(ctx, tx, tokenEvent(audit.TokenCreated, &t))
 	})
 	if l.isDuplicate(err) {
 		return fmt.Errorf("%w: workspace %s has a token %q: choose another name, or revoke that one first", ErrTokenExists, t.Workspace, t.Name)
@@ -85,13 +89,27 @@ func (l *Ledger) RevokeToken(ctx context.Context, idOrName string, workspace cac
 			return err
 		}
 		t.Revoked = time.UnixMilli(now.UnixMilli()).UTC()
-		_, err = tx.ExecContext(ctx, `UPDATE tokens SET revoked = $1 WHERE id = $2`, millis(t.Revoked), t.ID)
-		return err
+		if _, err = tx.ExecContext(ctx, `UPDATE tokens SET revoked = $1 WHERE id = $2`, millis(t.Revoked), t.ID); err != nil {
+			return err
+		}
+		return l.note(ctx, tx, tokenEvent(audit.TokenRevoked, &t))
 	})
 	if errors.Is(err, ErrNoToken) || errors.Is(err, ErrAmbiguous) {
 		return trust.Token{}, err
 	}
 	return t, l.explain(ctx, err)
+}
+
+// tokenEvent is what the audit log says of a token. Its text is not known here, and its hash is nobody's business.
+func tokenEvent(action audit.Action, t *trust.Token) audit.Event {
+	details := audit.Details{"name": t.Name, "access": string(t.Access)}
+	if t.Developer != "" {
+		details["developer"] = t.Developer
+	}
+	if !t.Expires.IsZero() {
+		details["expires"] = t.Expires.UTC().Format(time.RFC3339)
+	}
+	return audit.Event{Action: action, Subject: t.ID, Workspace: t.Workspace, Details: details}
 }
 
 // choose picks the one token that is meant: by id, by the name of one that is not revoked, or the one of that name

@@ -42,6 +42,7 @@ func (s *Server) serveArtifact(w http.ResponseWriter, r *http.Request, t target)
 		}
 		done(x)
 		x.log()
+		x.audit()
 		x.endSpan()
 		if x.aborted {
 			panic(http.ErrAbortHandler) // net/http's way to break a connection
@@ -184,6 +185,9 @@ func (x *exchange) put(grant cache.Grant) {
 		return
 	}
 	x.bytes = entry.Record.Size
+	if x.server.opts.Audit != nil {
+		x.server.opts.Audit.Stored(entry)
+	}
 	x.answer(nil)
 }
 

@@ -42,6 +42,8 @@ type Options struct {
 	Auth     Authenticator
 	Log      *slog.Logger
 	Registry *prometheus.Registry
+	// Audit is told of what has to be on record. Nil: nobody is.
+	Audit Auditor
 	// Tracer makes a span of each request for an artifact or a session. Nil: none.
 	Tracer trace.Tracer
 	// Audience is what identity tokens must be made for, and the only target that a request for a session may name. Nil or "": none may

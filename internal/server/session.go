@@ -35,6 +35,7 @@ func (s *Server) serveSession(w http.ResponseWriter, r *http.Request, t target) 
 		}
 		s.metrics.sessions.WithLabelValues(q.outcome.result, q.outcome.cause).Inc()
 		q.log()
+		q.audit()
 		q.endSpan()
 	}()
 	q.serve()
