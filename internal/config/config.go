@@ -69,6 +69,8 @@ type Config struct {
 	IdleTimeout     time.Duration `name:"idle-timeout" default:"2m" min:"1ms" max:"24h" help:"How long a connection stays open between requests"`
 	StallTimeout    time.Duration `name:"stall-timeout" default:"30s" min:"1ms" max:"24h" help:"How long an upload or download may go without moving a byte"`
 	StoreTimeout    time.Duration `name:"store-timeout" default:"10s" min:"1ms" max:"24h" help:"How long the store may take for its first answer, or for a sign that it gets on"`
+	BreakerFailures int           `name:"breaker-failures" default:"5" min:"0" max:"1000000" help:"How many failures of the store in a row until requests do not wait for it any more, but for probes; 0: they always do"`
+	BreakerProbe    time.Duration `name:"breaker-probe" default:"5s" min:"1ms" max:"1h" help:"Pause between probes of a store that is left alone because it failed"`
 	DrainTimeout    time.Duration `name:"drain-timeout" default:"10m" min:"0s" max:"24h" help:"How long in all a refused upload that does not stall is read before the answer; 0s: not at all"`
 	DrainLimit      Size          `name:"drain-limit" default:"2GiB" min:"0" max:"1PiB" help:"How much of a refused upload is read before the answer; 0: nothing"`
 	ShutdownDelay   time.Duration `name:"shutdown-delay" default:"0s" min:"0s" max:"24h" help:"How long requests are still taken at SIGTERM while /readyz says no, so that balancers notice"`

@@ -100,6 +100,8 @@ var rules = []rule{
 	{is: isError(errStalled), result: resultError, cause: causeClientStalled, get: 404, put: 403, session: 408, text: errStalled.Error()},
 	{is: isError(cache.ErrUpload), result: resultError, cause: "upload_broken", get: 404, put: 403, text: "the upload did not arrive whole, nothing was stored"},
 	{is: isError(cache.ErrDamaged), result: resultError, cause: "damaged", get: 404, put: 403},
+	{is: isError(cache.ErrBreaker), result: resultError, cause: "breaker", get: 404, put: 403, text: "the cache's storage failed a moment ago and is left alone now; its operator finds the cause in its log"},
+	{is: isError(cache.ErrTimeout), result: resultError, cause: "timeout", get: 404, put: 403, text: "the cache's storage is too slow now; its operator finds the cause in its log"},
 	{is: isError(cache.ErrStore), result: resultError, cause: "store", get: 404, put: 403, text: "the cache cannot reach its storage now; its operator finds the cause in its log"},
 	// After the others: an error that is both says first what else it is.
 	{is: isError(cache.ErrNotExist), result: resultMiss, get: 404, put: 403},
