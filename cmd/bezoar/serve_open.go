@@ -137,6 +137,7 @@ func (a *app) newServer(store cache.Store) *server.Server {
 		Causes:        a.causes.All(),
 		MetricsToken:  a.cfg.MetricsToken.Reveal(),
 		ServeMetrics:  a.cfg.MetricsListen == "",
+		Strict:        a.cfg.OnError == config.ErrorStrict,
 		HeaderTimeout: a.cfg.HeaderTimeout,
 		IdleTimeout:   a.cfg.IdleTimeout,
 		StallTimeout:  a.cfg.StallTimeout,

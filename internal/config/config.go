@@ -65,6 +65,8 @@ type Config struct {
 	MaxCheckMemory  Size   `name:"max-check-memory" default:"128MiB" min:"1MiB" max:"1TiB" help:"Memory for the tables of large artifacts that are checked at once, in bytes or with a unit; half of it is for trusted uploads; beyond it they are not stored"`
 	UnknownFormat   string `name:"unknown-format" default:"refuse" enum:"refuse,store" help:"What to do with an upload that is no gzip: refuse it, or store it unchecked"`
 
+	OnError string `name:"on-error" default:"open" enum:"open,strict" help:"What a request gets when the cache itself is ill: open, a miss or a refusal, and builds go on; strict, 503, and they fail"`
+
 	HeaderTimeout   time.Duration `name:"header-timeout" default:"10s" min:"1ms" max:"24h" help:"How long a client may take for the headers of a request"`
 	IdleTimeout     time.Duration `name:"idle-timeout" default:"2m" min:"1ms" max:"24h" help:"How long a connection stays open between requests"`
 	StallTimeout    time.Duration `name:"stall-timeout" default:"30s" min:"1ms" max:"24h" help:"How long an upload or download may go without moving a byte"`
@@ -87,6 +89,9 @@ const (
 
 	LogText = "text"
 	LogJSON = "json"
+
+	ErrorOpen   = "open"
+	ErrorStrict = "strict"
 
 	UnknownRefuse = "refuse"
 	UnknownStore  = "store"

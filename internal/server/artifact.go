@@ -192,6 +192,12 @@ func (x *exchange) put(grant cache.Grant) {
 func (x *exchange) answer(err error) {
 	x.err = err
 	x.outcome = outcomeOf(x.r.Context(), x.r.Method, err)
+	if x.outcome.ill && x.server.opts.Strict {
+		x.outcome.status = http.StatusServiceUnavailable
+	}
+	if x.outcome.cause != "" { // a true miss has none
+		x.w.Header().Set(causeHeader, x.outcome.cause)
+	}
 	if x.r.Method == http.MethodPut && err != nil {
 		x.drain()
 	}

@@ -54,6 +54,9 @@ type Options struct {
 	// ServeMetrics puts /metrics beside the API. Without it, it is on the other listener alone; see [Server.Telemetry].
 	ServeMetrics bool
 
+	// Strict answers 503 where the cache itself is ill, which fails a build, in place of the miss or the refusal that does not.
+	Strict bool
+
 	// HeaderTimeout bounds the time for a request's headers, from its first byte on.
 	HeaderTimeout time.Duration
 	// IdleTimeout bounds the time that a connection may rest between requests.
