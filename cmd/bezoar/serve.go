@@ -59,6 +59,7 @@ func serve(ctx context.Context, cfg *config.Config, warnings []string, env *envi
 	app := &app{cfg: cfg, log: log, registry: newRegistry(), environ: env.Environ}
 	app.causes = health.New(health.Options{Logger: log, Registerer: app.registry})
 	defer func() { err = errors.Join(err, app.close()) }()
+	app.limitMemory()
 	if err := app.open(ctx); err != nil {
 		return err
 	}

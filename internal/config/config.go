@@ -65,6 +65,11 @@ type Config struct {
 	MaxCheckMemory  Size   `name:"max-check-memory" default:"128MiB" min:"1MiB" max:"1TiB" help:"Memory for the tables of large artifacts that are checked at once, in bytes or with a unit; half of it is for trusted uploads; beyond it they are not stored"`
 	UnknownFormat   string `name:"unknown-format" default:"refuse" enum:"refuse,store" help:"What to do with an upload that is no gzip: refuse it, or store it unchecked"`
 
+	MaxConnections int           `name:"max-connections" default:"4096" min:"1" max:"1000000" help:"Most connections of clients; a quarter more is taken for trusted requests alone"`
+	MaxUploads     int           `name:"max-uploads" default:"128" min:"1" max:"100000" help:"Most uploads at once; a quarter is for trusted ones, and each other scope has at most a quarter of the rest"`
+	MaxDownloads   int           `name:"max-downloads" default:"512" min:"1" max:"100000" help:"Most downloads at once, shared in the same way"`
+	SlotWait       time.Duration `name:"slot-wait" default:"1s" min:"0s" max:"1m" help:"How long an upload or download waits for others to end before it is a refusal or a miss"`
+
 	OnError string `name:"on-error" default:"open" enum:"open,strict" help:"What a request gets when the cache itself is ill: open, a miss or a refusal, and builds go on; strict, 503, and they fail"`
 
 	HeaderTimeout   time.Duration `name:"header-timeout" default:"10s" min:"1ms" max:"24h" help:"How long a client may take for the headers of a request"`

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 
+	"github.com/bezoar-cache/bezoar/internal/admit"
 	"github.com/bezoar-cache/bezoar/internal/artifact"
 	"github.com/bezoar-cache/bezoar/internal/cache"
 	"github.com/bezoar-cache/bezoar/internal/trust"
@@ -33,13 +34,15 @@ const (
 const causeHeader = "Bezoar-Cause"
 
 var (
-	errBadName        = errors.New("not a hash that this server keeps")
-	errLengthRequired = errors.New("an upload needs a Content-Length")
-	errForeignHost    = errors.New("this server is open to anyone on its own machine, and so answers to no other name than localhost; create a token to use it under another name")
-	errAnonymous      = fmt.Errorf("%w: everybody may read here, but not write", trust.ErrNoCredential)
-	errClientGone     = errors.New("the client went away")
-	errStalled        = errors.New("the body of the request stalled, so nothing came of it")
-	errOpen           = errors.New("this server is open: without tokens and without a policy there is nothing that an identity could be exchanged for, and nothing that needs it")
+	errBadName            = errors.New("not a hash that this server keeps")
+	errLengthRequired     = errors.New("an upload needs a Content-Length")
+	errForeignHost        = errors.New("this server is open to anyone on its own machine, and so answers to no other name than localhost; create a token to use it under another name")
+	errAnonymous          = fmt.Errorf("%w: everybody may read here, but not write", trust.ErrNoCredential)
+	errClientGone         = errors.New("the client went away")
+	errStalled            = errors.New("the body of the request stalled, so nothing came of it")
+	errTooManyConnections = fmt.Errorf("%w: there are more connections than max-connections", admit.ErrFull)
+
+	errOpen = errors.New("this server is open: without tokens and without a policy there is nothing that an identity could be exchanged for, and nothing that needs it")
 )
 
 // outcome is how a request ends.
@@ -103,6 +106,7 @@ var rules = []rule{
 	{is: isError(errOpen), result: resultDenied, cause: "open", get: 404, put: 403, session: 403},
 
 	{is: isError(errClientGone), result: resultError, cause: causeClientGone, get: 404, put: 403, session: 400},
+	{is: isError(admit.ErrFull), result: resultError, cause: "overload", ill: true, get: 404, put: 403, text: "the cache has too much to do now"},
 	{is: isError(artifact.ErrBusy), result: resultError, cause: "overload", ill: true, get: 404, put: 403},
 	{is: isError(errStalled), result: resultError, cause: causeClientStalled, get: 404, put: 403, session: 408, text: errStalled.Error()},
 	{is: isError(cache.ErrUpload), result: resultError, cause: "upload_broken", get: 404, put: 403, text: "the upload did not arrive whole, nothing was stored"},

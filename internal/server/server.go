@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/bezoar-cache/bezoar/internal/admit"
 	"github.com/bezoar-cache/bezoar/internal/cache"
 	"github.com/bezoar-cache/bezoar/internal/trust"
 )
@@ -57,6 +58,12 @@ type Options struct {
 	// Strict answers 503 where the cache itself is ill, which fails a build, in place of the miss or the refusal that does not.
 	Strict bool
 
+	// MaxConnections bounds the connections of clients. Beyond it, as many as a quarter more are taken, on which only trusted requests are served, and
+	// others answered at once; then none until one ends. Zero: no bound.
+	MaxConnections int
+	// Uploads and Downloads bound what is done at once. Nil: no bound.
+	Uploads, Downloads *admit.Slots
+
 	// HeaderTimeout bounds the time for a request's headers, from its first byte on.
 	HeaderTimeout time.Duration
 	// IdleTimeout bounds the time that a connection may rest between requests.
@@ -75,6 +82,7 @@ type Server struct {
 	api      *http.Server
 	stopping atomic.Bool
 	running  sync.WaitGroup // requests for artifacts and sessions
+	crowd    *crowd
 }
 
 // cutGrace bounds how long requests whose connections were cut may take to clean up.
@@ -82,8 +90,10 @@ const cutGrace = 5 * time.Second
 
 // New makes a Server; call [Server.Serve] with each listener.
 func New(opts Options) *Server {
-	s := &Server{opts: opts, metrics: newMetrics(opts.Registry)}
+	s := &Server{opts: opts, metrics: newMetrics(opts.Registry), crowd: newCrowd(opts.MaxConnections)}
+	s.registerBounds(opts.Registry)
 	s.api = s.httpServer(s.Handler())
+	s.api.ConnContext, s.api.ConnState = s.crowd.connContext, s.crowd.connState
 	return s
 }
 
@@ -121,7 +131,7 @@ func (s *Server) httpServer(h http.Handler) *http.Server {
 // Serve answers the connections of l until [Server.Shutdown], after which it returns [http.ErrServerClosed]. It closes l. With
 // a tlsConfig it speaks TLS.
 func (s *Server) Serve(l net.Listener, tlsConfig *tls.Config) error {
-	l = &stallListener{Listener: l, timeout: s.opts.StallTimeout, log: s.opts.Log}
+	l = &stallListener{Listener: s.crowd.over(l), timeout: s.opts.StallTimeout, log: s.opts.Log}
 	if tlsConfig != nil {
 		l = tls.NewListener(l, tlsConfig)
 	}
