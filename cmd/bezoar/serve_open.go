@@ -147,6 +147,7 @@ func (a *app) newServer(store cache.Store, uploads, downloads *admit.Slots) *ser
 		HeaderTimeout:  a.cfg.HeaderTimeout,
 		IdleTimeout:    a.cfg.IdleTimeout,
 		StallTimeout:   a.cfg.StallTimeout,
+		MinRate:        int64(a.cfg.MinRate),
 		DrainTimeout:   a.cfg.DrainTimeout,
 		DrainLimit:     int64(a.cfg.DrainLimit),
 	}

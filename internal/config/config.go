@@ -74,7 +74,8 @@ type Config struct {
 
 	HeaderTimeout   time.Duration `name:"header-timeout" default:"10s" min:"1ms" max:"24h" help:"How long a client may take for the headers of a request"`
 	IdleTimeout     time.Duration `name:"idle-timeout" default:"2m" min:"1ms" max:"24h" help:"How long a connection stays open between requests"`
-	StallTimeout    time.Duration `name:"stall-timeout" default:"30s" min:"1ms" max:"24h" help:"How long an upload or download may go without moving a byte"`
+	StallTimeout    time.Duration `name:"stall-timeout" default:"30s" min:"1ms" max:"24h" help:"How long an upload or download may go without moving as much as min-rate asks for"`
+	MinRate         Size          `name:"min-rate" default:"1KiB" min:"0" max:"1TiB" help:"Least that a body has to move per second, between client and server over stall-timeout, and between bucket and server over store-timeout; 0: any byte will do"`
 	StoreTimeout    time.Duration `name:"store-timeout" default:"10s" min:"1ms" max:"24h" help:"How long the store may take for its first answer, or for a sign that it gets on"`
 	BreakerFailures int           `name:"breaker-failures" default:"5" min:"0" max:"1000000" help:"How many failures of the store in a row until requests do not wait for it any more, but for probes; 0: they always do"`
 	BreakerProbe    time.Duration `name:"breaker-probe" default:"5s" min:"1ms" max:"1h" help:"Pause between probes of a store that is left alone because it failed"`

@@ -70,6 +70,8 @@ type Options struct {
 	IdleTimeout time.Duration
 	// StallTimeout bounds the time in which at least a byte of a body has to move, in either direction.
 	StallTimeout time.Duration
+	// MinRate is how many bytes of a body have to move per second, on average over a StallTimeout. Zero: one byte in it will do.
+	MinRate int64
 	// DrainTimeout and DrainLimit bound what is read of a refused upload before it is answered, as long as it does not stall.
 	DrainTimeout time.Duration
 	DrainLimit   int64
@@ -131,7 +133,7 @@ func (s *Server) httpServer(h http.Handler) *http.Server {
 // Serve answers the connections of l until [Server.Shutdown], after which it returns [http.ErrServerClosed]. It closes l. With
 // a tlsConfig it speaks TLS.
 func (s *Server) Serve(l net.Listener, tlsConfig *tls.Config) error {
-	l = &stallListener{Listener: s.crowd.over(l), timeout: s.opts.StallTimeout, log: s.opts.Log}
+	l = &stallListener{Listener: s.crowd.over(l), timeout: s.opts.StallTimeout, rate: s.opts.MinRate, log: s.opts.Log}
 	if tlsConfig != nil {
 		l = tls.NewListener(l, tlsConfig)
 	}
