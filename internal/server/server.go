@@ -103,6 +103,11 @@ func New(opts Options) *Server {
 func (s *Server) Handler() http.Handler {
 	telemetry := s.telemetry(s.opts.ServeMetrics)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// A proxy in front may have gone by a Content-Length beside it, which net/http drops: then what follows is no request of its own
+		// (RFC 9112, section 6.1).
+		if len(r.TransferEncoding) > 0 {
+			w.Header().Set("Connection", "close")
+		}
 		// No ServeMux stands before the API: it would redirect doubled slashes.
 		if t, ok := parseTarget(r.URL.EscapedPath()); ok {
 			s.serveArtifact(w, r, t)
