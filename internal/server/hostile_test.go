@@ -24,7 +24,7 @@ func (f *fixture) exchangeRaw(request string) []int {
 	}
 	defer conn.Close()
 	go io.WriteString(conn, request) // the server may hang up before its end
-	if err := conn.SetReadDeadline(time.Now().Add(30 * time.Second)); err != nil {
+	if err := conn.SetReadDeadline(time.Now().Add(2 * time.Minute)); err != nil {
 		f.t.Fatal(err)
 	}
 	var statuses []int
