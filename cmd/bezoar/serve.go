@@ -23,6 +23,7 @@ import (
 	"github.com/bezoar-cache/bezoar/internal/health"
 	"github.com/bezoar-cache/bezoar/internal/ledger"
 	"github.com/bezoar-cache/bezoar/internal/server"
+	"github.com/bezoar-cache/bezoar/internal/store/breaker"
 	"github.com/bezoar-cache/bezoar/internal/store/seal"
 	"github.com/bezoar-cache/bezoar/internal/tracing"
 	"github.com/bezoar-cache/bezoar/internal/trust"
@@ -61,6 +62,7 @@ func serve(ctx context.Context, cfg *config.Config, warnings []string, env *envi
 	app := &app{cfg: cfg, log: log, registry: newRegistry(), environ: env.Environ}
 	app.causes = health.New(health.Options{Logger: log, Registerer: app.registry})
 	defer func() { err = errors.Join(err, app.close()) }()
+	app.limitMemory()
 	if err := app.open(ctx); err != nil {
 		return err
 	}
@@ -95,6 +97,7 @@ type app struct {
 	auditFacts []fact
 	onRecord   bool // the start is on record, and so is the end to be
 	keeper     *audit.Keeper
+	breaker    *breaker.Breaker
 	closers    []func() error
 	tls        *tls.Config
 	server     *server.Server
@@ -175,6 +178,7 @@ func (a *app) run(ctx context.Context) error {
 	group.Go(func() error { a.causes.Run(background); return nil })
 	group.Go(func() error { a.divergences.Run(background); return nil })
 	group.Go(func() error { a.keeper.Run(background); return nil })
+	group.Go(func() error { a.breaker.Run(background); return nil })
 	if a.policy != nil {
 		group.Go(func() error { return a.identities.Run(background) })
 		group.Go(func() error { a.policy.Run(background); return nil })

@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"github.com/bezoar-cache/bezoar/internal/admit"
 	"github.com/bezoar-cache/bezoar/internal/artifact"
 	"github.com/bezoar-cache/bezoar/internal/cache"
 	"github.com/bezoar-cache/bezoar/internal/config"
@@ -50,7 +51,9 @@ func (a *app) open(ctx context.Context) (err error) {
 		}
 		a.tls = certificate.Config()
 	}
-	a.server = a.newServer(store)
+	uploads, downloads := a.openSlots(a.cfg.MaxUploads), a.openSlots(a.cfg.MaxDownloads)
+	a.server = a.newServer(store, uploads, downloads)
+	a.causes.Add("overload", func() error { return a.overloaded(uploads, downloads) })
 	return nil
 }
 
@@ -115,7 +118,7 @@ func (a *app) openAuth(ctx context.Context, keys keyring.Keys) (err error) {
 	return nil
 }
 
-func (a *app) newServer(store cache.Store) *server.Server {
+func (a *app) newServer(store cache.Store, uploads, downloads *admit.Slots) *server.Server {
 	opts := server.Options{
 		Cache: cache.New(store, cache.Options{
 			MaxSize: int64(a.cfg.MaxArtifactSize),
@@ -132,18 +135,23 @@ func (a *app) newServer(store cache.Store) *server.Server {
 			StoreTimeout: a.cfg.StoreTimeout,
 			Now:          time.Now,
 		}),
-		Auth:          a.auth,
-		Log:           a.log,
-		Registry:      a.registry,
-		Causes:        a.causes.All(),
-		Audit:         a.audit,
-		MetricsToken:  a.cfg.MetricsToken.Reveal(),
-		ServeMetrics:  a.cfg.MetricsListen == "",
-		HeaderTimeout: a.cfg.HeaderTimeout,
-		IdleTimeout:   a.cfg.IdleTimeout,
-		StallTimeout:  a.cfg.StallTimeout,
-		DrainTimeout:  a.cfg.DrainTimeout,
-		DrainLimit:    int64(a.cfg.DrainLimit),
+		Auth:           a.auth,
+		Log:            a.log,
+		Registry:       a.registry,
+		Causes:         a.causes.All(),
+		Audit:          a.audit,
+		MetricsToken:   a.cfg.MetricsToken.Reveal(),
+		ServeMetrics:   a.cfg.MetricsListen == "",
+		Strict:         a.cfg.OnError == config.ErrorStrict,
+		MaxConnections: a.cfg.MaxConnections,
+		Uploads:        uploads,
+		Downloads:      downloads,
+		HeaderTimeout:  a.cfg.HeaderTimeout,
+		IdleTimeout:    a.cfg.IdleTimeout,
+		StallTimeout:   a.cfg.StallTimeout,
+		MinRate:        int64(a.cfg.MinRate),
+		DrainTimeout:   a.cfg.DrainTimeout,
+		DrainLimit:     int64(a.cfg.DrainLimit),
 	}
 	if a.traces != nil {
 		opts.Tracer = a.traces.Tracer()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -12,6 +13,7 @@ import (
 	"github.com/bezoar-cache/bezoar/internal/cache"
 	"github.com/bezoar-cache/bezoar/internal/config"
 	"github.com/bezoar-cache/bezoar/internal/keyring"
+	"github.com/bezoar-cache/bezoar/internal/store/breaker"
 	"github.com/bezoar-cache/bezoar/internal/store/bucket"
 	"github.com/bezoar-cache/bezoar/internal/store/fs"
 	storemetrics "github.com/bezoar-cache/bezoar/internal/store/metrics"
@@ -89,7 +91,26 @@ func (a *app) openBackend(ctx context.Context, ring *keyring.Ring, recorder *rec
 	if err := seal.Claim(ctx, dir, ring.Derive("seal")); err != nil {
 		return nil, err
 	}
-	return recorder.Over(dir), nil
+	if err := a.openBreaker(); err != nil {
+		return nil, err
+	}
+	return recorder.Over(a.breaker.Over(dir)), nil
+}
+
+// openBreaker makes the circuits of what holds the entries in the end: copies in a tier and uploads in a spool go on while that is down.
+func (a *app) openBreaker() (err error) {
+	failures := a.cfg.BreakerFailures
+	if failures == 0 {
+		failures = math.MaxInt32 // it still leaves calls behind that hang
+	}
+	// Requests wait for store-timeout, and no circuit may take a wait to its end for a client who left.
+	a.breaker, err = breaker.New(breaker.Options{
+		Failures: failures, Probe: a.cfg.BreakerProbe, Patience: a.cfg.StoreTimeout / 2, Registerer: a.registry,
+	})
+	if err == nil {
+		a.causes.Add("store", a.breaker.Degraded)
+	}
+	return err
 }
 
 // openDirectory opens a directory that holds entries, until the server's end. Those of spool and tier are for one server alone: two would take each
@@ -119,7 +140,10 @@ func (a *app) openBucketBackend(ctx context.Context, ring *keyring.Ring, recorde
 	if err := seal.Claim(ctx, remote, keys); err != nil { // before the spool sends anything
 		return nil, err
 	}
-	queued, err := a.openSpool(recorder.OverRemote(remote, func(e cache.Entry) bool { return seal.Verify(keys, e.Key, e.Record) == nil }))
+	if err := a.openBreaker(); err != nil {
+		return nil, err
+	}
+	queued, err := a.openSpool(recorder.OverRemote(a.breaker.OverRemote(remote), func(e cache.Entry) bool { return seal.Verify(keys, e.Key, e.Record) == nil }))
 	if err != nil {
 		return nil, err
 	}

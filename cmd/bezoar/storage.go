@@ -55,7 +55,7 @@ func openBucket(ctx context.Context, store config.StoreURL, log *slog.Logger) (b
 
 // openBucketStore opens the entries in the bucket, for servers and for commands beside them. Files that nobody else sees go to the directory temp.
 func openBucketStore(ctx context.Context, cfg *config.Config, ring *keyring.Ring, temp string, log *slog.Logger) (bucket.Bucket, *bucket.Store, error) {
-	options := bucket.Options{Logger: log, TempDir: temp, Stall: max(cfg.StoreTimeout, bucket.DefaultStall)}
+	options := bucket.Options{Logger: log, TempDir: temp, Stall: max(cfg.StoreTimeout, bucket.DefaultStall), MinRate: int64(cfg.MinRate)}
 	if cfg.Seal == config.SealAEAD {
 		cipher, err := aead.New(ring.Derive("aead"))
 		if err != nil {

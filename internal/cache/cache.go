@@ -21,6 +21,10 @@ var (
 	ErrUpload = errors.New("the upload did not arrive whole")
 	// ErrStore says that the store could not do what it was asked, for reasons of its own: it is in trouble or too slow.
 	ErrStore = errors.New("the store is in trouble")
+	// ErrTimeout is the [ErrStore] of a store that is too slow.
+	ErrTimeout = fmt.Errorf("%w: it is too slow", ErrStore)
+	// ErrBreaker is the [ErrStore] of a store that was not asked, because it failed repeatedly a moment ago.
+	ErrBreaker = fmt.Errorf("%w: it is left alone for a moment", ErrStore)
 )
 
 // Options are the bounds of a [Cache].
@@ -206,7 +210,7 @@ func (c *Cache) within(parent context.Context) (ctx context.Context, stop func()
 	if c.opts.StoreTimeout <= 0 {
 		return parent, func() error { return nil }
 	}
-	late := fmt.Errorf("%w: no answer and no progress within %s", ErrStore, c.opts.StoreTimeout)
+	late := fmt.Errorf("%w: no answer and no progress within %s", ErrTimeout, c.opts.StoreTimeout)
 	ctx, cancel := context.WithCancelCause(parent)
 	timer := time.AfterFunc(c.opts.StoreTimeout, func() { cancel(late) })
 	var mu sync.Mutex // between Stop and Reset, stop would take a timer that is about to run on for one that has run out

@@ -67,10 +67,20 @@ type Config struct {
 	MaxCheckMemory  Size   `name:"max-check-memory" default:"128MiB" min:"1MiB" max:"1TiB" help:"Memory for the tables of large artifacts that are checked at once, in bytes or with a unit; half of it is for trusted uploads; beyond it they are not stored"`
 	UnknownFormat   string `name:"unknown-format" default:"refuse" enum:"refuse,store" help:"What to do with an upload that is no gzip: refuse it, or store it unchecked"`
 
+	MaxConnections int           `name:"max-connections" default:"4096" min:"1" max:"1000000" help:"Most connections of clients; a quarter more is taken for trusted requests alone"`
+	MaxUploads     int           `name:"max-uploads" default:"128" min:"1" max:"100000" help:"Most uploads at once; a quarter is for trusted ones, and each other scope has at most a quarter of the rest"`
+	MaxDownloads   int           `name:"max-downloads" default:"512" min:"1" max:"100000" help:"Most downloads at once, shared in the same way"`
+	SlotWait       time.Duration `name:"slot-wait" default:"1s" min:"0s" max:"1m" help:"How long an upload or download waits for others to end before it is a refusal or a miss"`
+
+	OnError string `name:"on-error" default:"open" enum:"open,strict" help:"What a request gets when the cache itself is ill: open, a miss or a refusal, and builds go on; strict, 503, and they fail"`
+
 	HeaderTimeout   time.Duration `name:"header-timeout" default:"10s" min:"1ms" max:"24h" help:"How long a client may take for the headers of a request"`
 	IdleTimeout     time.Duration `name:"idle-timeout" default:"2m" min:"1ms" max:"24h" help:"How long a connection stays open between requests"`
-	StallTimeout    time.Duration `name:"stall-timeout" default:"30s" min:"1ms" max:"24h" help:"How long an upload or download may go without moving a byte"`
+	StallTimeout    time.Duration `name:"stall-timeout" default:"30s" min:"1ms" max:"24h" help:"How long an upload or download may go without moving as much as min-rate asks for"`
+	MinRate         Size          `name:"min-rate" default:"1KiB" min:"0" max:"1TiB" help:"Least that a body has to move per second, between client and server over stall-timeout, and between bucket and server over store-timeout; 0: any byte will do"`
 	StoreTimeout    time.Duration `name:"store-timeout" default:"10s" min:"1ms" max:"24h" help:"How long the store may take for its first answer, or for a sign that it gets on"`
+	BreakerFailures int           `name:"breaker-failures" default:"5" min:"0" max:"1000000" help:"How many failures of the store in a row until requests do not wait for it any more, but for probes; 0: they always do"`
+	BreakerProbe    time.Duration `name:"breaker-probe" default:"5s" min:"1ms" max:"1h" help:"Pause between probes of a store that is left alone because it failed"`
 	DrainTimeout    time.Duration `name:"drain-timeout" default:"10m" min:"0s" max:"24h" help:"How long in all a refused upload that does not stall is read before the answer; 0s: not at all"`
 	DrainLimit      Size          `name:"drain-limit" default:"2GiB" min:"0" max:"1PiB" help:"How much of a refused upload is read before the answer; 0: nothing"`
 	ShutdownDelay   time.Duration `name:"shutdown-delay" default:"0s" min:"0s" max:"24h" help:"How long requests are still taken at SIGTERM while /readyz says no, so that balancers notice"`
@@ -87,6 +97,9 @@ const (
 
 	LogText = "text"
 	LogJSON = "json"
+
+	ErrorOpen   = "open"
+	ErrorStrict = "strict"
 
 	UnknownRefuse = "refuse"
 	UnknownStore  = "store"

@@ -14,8 +14,8 @@ const printed = `{"listen":["127.0.0.1:8099"],"data":"/d","store":"file:///d/sto
 	`"verify-ahead":"8MiB","seal":"record","redirect":"off","redirect-ttl":"5m","public-url":"","tls-cert":"","tls-key":"",` +
 	`"tokens":["ci (workspace default, read, expires 2030-01-01T00:00:00Z)"],"policy":"","seal-key-file":"/d/seal.key","audit-keep":"9600h","metrics-listen":"","metrics-token":"[redacted]",` +
 	`"log-format":"text","log-level":"info","max-artifact-size":"2GiB","max-inflated-size":"16GiB","max-inflate-ratio":"200",` +
-	`"max-members":"250000","max-path-length":"4096","max-check-memory":"128MiB","unknown-format":"refuse","header-timeout":"10s","idle-timeout":"2m",` +
-	`"stall-timeout":"30s","store-timeout":"10s","drain-timeout":"10m","drain-limit":"2GiB","shutdown-delay":"0s","shutdown-timeout":"30s"}`
+	`"max-members":"250000","max-path-length":"4096","max-check-memory":"128MiB","unknown-format":"refuse","max-connections":"4096","max-uploads":"128","max-downloads":"512","slot-wait":"1s","on-error":"open","header-timeout":"10s","idle-timeout":"2m",` +
+	`"stall-timeout":"30s","min-rate":"1KiB","store-timeout":"10s","breaker-failures":"5","breaker-probe":"5s","drain-timeout":"10m","drain-limit":"2GiB","shutdown-delay":"0s","shutdown-timeout":"30s"}`
 
 func TestForms(t *testing.T) {
 	c, _, err := load(t, []string{

@@ -28,6 +28,8 @@ const help = "1 while a part of the server does not work as it should, by cause.
 	"divergences: what main and others made differently is not looked for, it is later. " +
 	"audit: the audit log cannot be written, it is later. audit_chain: the audit log was changed by somebody, or cannot be sealed. " +
 	"spool: uploads wait for the bucket for too long. tier: the local disk of the tier does not work, reads go to the bucket. " +
+	"store: the store failed repeatedly and is left alone but for probes, requests are misses and refusals at once. " +
+	"overload: something was turned away a moment ago because there was too much at once. " +
 	"traces: spans cannot be exported, they are lost."
 
 // Options configure [Causes].

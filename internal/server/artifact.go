@@ -74,6 +74,9 @@ type exchange struct {
 }
 
 func (x *exchange) serve() {
+	if x.server.crowd.beyond(x.r.Context()) {
+		x.w.Header().Set("Connection", "close")
+	}
 	hash, err := cache.ParseHash(x.target.hash)
 	if err != nil {
 		x.answer(errBadName)
@@ -92,6 +95,10 @@ func (x *exchange) serve() {
 		return
 	}
 	x.workspace, x.producer = grant.Workspace, grant.Producer
+	if x.server.crowd.beyond(x.r.Context()) && grant.Write != cache.Trusted {
+		x.answer(errTooManyConnections)
+		return
+	}
 	if x.r.Method == http.MethodPut {
 		x.put(grant)
 	} else {
@@ -104,6 +111,12 @@ func (x *exchange) serve() {
 func authorization(r *http.Request) string { return strings.Join(r.Header["Authorization"], ", ") }
 
 func (x *exchange) get(grant cache.Grant) {
+	release, err := acquire(x.r.Context(), x.server.opts.Downloads, grant)
+	if err != nil {
+		x.answer(err)
+		return
+	}
+	defer release()
 	obj, err := x.server.opts.Cache.Get(x.r.Context(), grant, x.hash)
 	if err != nil {
 		x.answer(err)
@@ -172,6 +185,12 @@ func (x *exchange) put(grant cache.Grant) {
 		x.answer(errLengthRequired)
 		return
 	}
+	release, err := acquire(x.r.Context(), x.server.opts.Uploads, grant)
+	if err != nil {
+		x.answer(err)
+		return
+	}
+	defer release()
 	x.body = newBody(x)
 	entry, err := x.server.opts.Cache.Put(x.r.Context(), grant, cache.Upload{
 		Hash: x.hash, Size: x.r.ContentLength, Body: x.body,
@@ -196,6 +215,12 @@ func (x *exchange) put(grant cache.Grant) {
 func (x *exchange) answer(err error) {
 	x.err = err
 	x.outcome = outcomeOf(x.r.Context(), x.r.Method, err)
+	if x.outcome.ill && x.server.opts.Strict {
+		x.outcome.status = http.StatusServiceUnavailable
+	}
+	if x.outcome.cause != "" { // a true miss has none
+		x.w.Header().Set(causeHeader, x.outcome.cause)
+	}
 	if x.r.Method == http.MethodPut && err != nil {
 		x.drain()
 	}

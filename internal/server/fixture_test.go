@@ -168,9 +168,14 @@ func (a *fakeAuth) set(err error)        { a.mu.Lock(); defer a.mu.Unlock(); a.d
 func (a *fakeAuth) invalidate(err error) { a.mu.Lock(); defer a.mu.Unlock(); a.invalid = err }
 func (a *fakeAuth) mustBeOpen(open bool) { a.mu.Lock(); defer a.mu.Unlock(); a.open = open }
 
-func (a *fakeAuth) Grant(context.Context, string, cache.Workspace) (cache.Grant, error) {
+// Grant gives "Bearer pr/N" its own scope, and everybody else the trusted one.
+func (a *fakeAuth) Grant(_ context.Context, authorization string, _ cache.Workspace) (cache.Grant, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if scope, ok := strings.CutPrefix(authorization, "Bearer pr/"); ok {
+		own := cache.Scope("pr/" + scope)
+		return cache.Grant{Workspace: cache.DefaultWorkspace, Read: []cache.Scope{cache.Trusted, own}, Write: own}, a.denial
+	}
 	return cache.Grant{
 		Workspace: cache.DefaultWorkspace, Read: []cache.Scope{cache.Trusted}, Write: cache.Trusted,
 		Producer: a.producer,

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 
+	"github.com/bezoar-cache/bezoar/internal/admit"
 	"github.com/bezoar-cache/bezoar/internal/artifact"
 	"github.com/bezoar-cache/bezoar/internal/cache"
 	"github.com/bezoar-cache/bezoar/internal/trust"
@@ -29,14 +30,19 @@ const (
 	causeClientStalled = "client_stalled"
 )
 
+// causeHeader tells programs the cause of an answer that is not a plain one, in the word of logs and metrics.
+const causeHeader = "Bezoar-Cause"
+
 var (
-	errBadName        = errors.New("not a hash that this server keeps")
-	errLengthRequired = errors.New("an upload needs a Content-Length")
-	errForeignHost    = errors.New("this server is open to anyone on its own machine, and so answers to no other name than localhost; create a token to use it under another name")
-	errAnonymous      = fmt.Errorf("%w: everybody may read here, but not write", trust.ErrNoCredential)
-	errClientGone     = errors.New("the client went away")
-	errStalled        = errors.New("the body of the request stalled, so nothing came of it")
-	errOpen           = errors.New("this server is open: without tokens and without a policy there is nothing that an identity could be exchanged for, and nothing that needs it")
+	errBadName            = errors.New("not a hash that this server keeps")
+	errLengthRequired     = errors.New("an upload needs a Content-Length")
+	errForeignHost        = errors.New("this server is open to anyone on its own machine, and so answers to no other name than localhost; create a token to use it under another name")
+	errAnonymous          = fmt.Errorf("%w: everybody may read here, but not write", trust.ErrNoCredential)
+	errClientGone         = errors.New("the client went away")
+	errStalled            = errors.New("the body of the request stalled, so nothing came of it")
+	errTooManyConnections = fmt.Errorf("%w: there are more connections than max-connections", admit.ErrFull)
+
+	errOpen = errors.New("this server is open: without tokens and without a policy there is nothing that an identity could be exchanged for, and nothing that needs it")
 )
 
 // outcome is how a request ends.
@@ -47,6 +53,8 @@ type outcome struct {
 	cause string
 	// text is what the client is told.
 	text string
+	// ill says that the cache itself is at fault.
+	ill bool
 }
 
 // rule maps one kind of error to an outcome.
@@ -58,6 +66,8 @@ type rule struct {
 	get, put, session int
 	// text replaces the error's own, which may speak of the server's inner parts.
 	text string
+	// ill says that neither the client nor the policy is at fault but the cache itself; see [Options.Strict].
+	ill bool
 }
 
 // rules is the one table from errors to answers. The first rule that fits decides.
@@ -89,21 +99,24 @@ var rules = []rule{
 	{is: isError(trust.ErrAudience), result: resultDenied, cause: "audience", get: 404, put: 403, session: 403},
 	{is: isError(trust.ErrNeedsExchange), result: resultDenied, cause: "needs_exchange", get: 404, put: 403, session: 403},
 	{is: isError(trust.ErrReplayed), result: resultDenied, cause: "replayed", get: 404, put: 403, session: 403},
-	{is: isError(trust.ErrUnverifiable), result: resultError, cause: "unverifiable", get: 404, put: 403, session: 403},
-	{is: isError(trust.ErrLedger), result: resultError, cause: "ledger", get: 404, put: 403, session: 403},
+	{is: isError(trust.ErrUnverifiable), result: resultError, cause: "unverifiable", ill: true, get: 404, put: 403, session: 403},
+	{is: isError(trust.ErrLedger), result: resultError, cause: "ledger", ill: true, get: 404, put: 403, session: 403},
 	{is: isError(cache.ErrDenied), result: resultDenied, cause: "read_only", get: 404, put: 403},
 	{is: isError(errForeignHost), result: resultDenied, cause: "foreign_host", get: 404, put: 403},
 	{is: isError(errOpen), result: resultDenied, cause: "open", get: 404, put: 403, session: 403},
 
 	{is: isError(errClientGone), result: resultError, cause: causeClientGone, get: 404, put: 403, session: 400},
-	{is: isError(artifact.ErrBusy), result: resultError, cause: "overload", get: 404, put: 403},
+	{is: isError(admit.ErrFull), result: resultError, cause: "overload", ill: true, get: 404, put: 403, text: "the cache has too much to do now"},
+	{is: isError(artifact.ErrBusy), result: resultError, cause: "overload", ill: true, get: 404, put: 403},
 	{is: isError(errStalled), result: resultError, cause: causeClientStalled, get: 404, put: 403, session: 408, text: errStalled.Error()},
 	{is: isError(cache.ErrUpload), result: resultError, cause: "upload_broken", get: 404, put: 403, text: "the upload did not arrive whole, nothing was stored"},
-	{is: isError(cache.ErrDamaged), result: resultError, cause: "damaged", get: 404, put: 403},
-	{is: isError(cache.ErrStore), result: resultError, cause: "store", get: 404, put: 403, text: "the cache cannot reach its storage now; its operator finds the cause in its log"},
+	{is: isError(cache.ErrDamaged), result: resultError, cause: "damaged", ill: true, get: 404, put: 403},
+	{is: isError(cache.ErrBreaker), result: resultError, cause: "breaker", ill: true, get: 404, put: 403, text: "the cache's storage failed a moment ago and is left alone now; its operator finds the cause in its log"},
+	{is: isError(cache.ErrTimeout), result: resultError, cause: "timeout", ill: true, get: 404, put: 403, text: "the cache's storage is too slow now; its operator finds the cause in its log"},
+	{is: isError(cache.ErrStore), result: resultError, cause: "store", ill: true, get: 404, put: 403, text: "the cache cannot reach its storage now; its operator finds the cause in its log"},
 	// After the others: an error that is both says first what else it is.
 	{is: isError(cache.ErrNotExist), result: resultMiss, get: 404, put: 403},
-	{is: func(error) bool { return true }, result: resultError, cause: "internal", get: 404, put: 403, session: 500, text: "the cache failed; its operator finds the cause in its log"},
+	{is: func(error) bool { return true }, result: resultError, cause: "internal", ill: true, get: 404, put: 403, session: 500, text: "the cache failed; its operator finds the cause in its log"},
 }
 
 func isError(target error) func(error) bool {
@@ -156,7 +169,7 @@ func outcomeOf(ctx context.Context, method string, err error) outcome {
 		if !r.is(err) || r.status(method) == 0 {
 			continue
 		}
-		o := outcome{status: r.status(method), result: r.result, cause: r.cause, text: r.text}
+		o := outcome{status: r.status(method), result: r.result, cause: r.cause, text: r.text, ill: r.ill}
 		if o.text == "" {
 			o.text = err.Error()
 		}

@@ -25,6 +25,8 @@ func TestOutcomes(t *testing.T) {
 		{cache.ErrExist, 404, 409, resultExists, ""},
 		{cache.ErrDamaged, 404, 403, resultError, "damaged"},
 		{cache.ErrStore, 404, 403, resultError, "store"},
+		{cache.ErrBreaker, 404, 403, resultError, "breaker"},
+		{fmt.Errorf("%w: no answer", cache.ErrTimeout), 404, 403, resultError, "timeout"},
 		{fmt.Errorf("%w: %w", cache.ErrStore, cache.ErrNotExist), 404, 403, resultError, "store"},
 		{cache.ErrUpload, 404, 403, resultError, "upload_broken"},
 		{cache.ErrTooLarge, 404, 403, resultRefused, "too_large"},

@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/bezoar-cache/bezoar/internal/admit"
 	"github.com/bezoar-cache/bezoar/internal/cache"
 	"github.com/bezoar-cache/bezoar/internal/trust"
 )
@@ -56,12 +57,23 @@ type Options struct {
 	// ServeMetrics puts /metrics beside the API. Without it, it is on the other listener alone; see [Server.Telemetry].
 	ServeMetrics bool
 
+	// Strict answers 503 where the cache itself is ill, which fails a build, in place of the miss or the refusal that does not.
+	Strict bool
+
+	// MaxConnections bounds the connections of clients. Beyond it, as many as a quarter more are taken, on which only trusted requests are served, and
+	// others answered at once; then none until one ends. Zero: no bound.
+	MaxConnections int
+	// Uploads and Downloads bound what is done at once. Nil: no bound.
+	Uploads, Downloads *admit.Slots
+
 	// HeaderTimeout bounds the time for a request's headers, from its first byte on.
 	HeaderTimeout time.Duration
 	// IdleTimeout bounds the time that a connection may rest between requests.
 	IdleTimeout time.Duration
 	// StallTimeout bounds the time in which at least a byte of a body has to move, in either direction.
 	StallTimeout time.Duration
+	// MinRate is how many bytes of a body have to move per second, on average over a StallTimeout. Zero: one byte in it will do.
+	MinRate int64
 	// DrainTimeout and DrainLimit bound what is read of a refused upload before it is answered, as long as it does not stall.
 	DrainTimeout time.Duration
 	DrainLimit   int64
@@ -74,6 +86,7 @@ type Server struct {
 	api      *http.Server
 	stopping atomic.Bool
 	running  sync.WaitGroup // requests for artifacts and sessions
+	crowd    *crowd
 }
 
 // cutGrace bounds how long requests whose connections were cut may take to clean up.
@@ -81,8 +94,10 @@ const cutGrace = 5 * time.Second
 
 // New makes a Server; call [Server.Serve] with each listener.
 func New(opts Options) *Server {
-	s := &Server{opts: opts, metrics: newMetrics(opts.Registry)}
+	s := &Server{opts: opts, metrics: newMetrics(opts.Registry), crowd: newCrowd(opts.MaxConnections)}
+	s.registerBounds(opts.Registry)
 	s.api = s.httpServer(s.Handler())
+	s.api.ConnContext, s.api.ConnState = s.crowd.connContext, s.crowd.connState
 	return s
 }
 
@@ -90,6 +105,11 @@ func New(opts Options) *Server {
 func (s *Server) Handler() http.Handler {
 	telemetry := s.telemetry(s.opts.ServeMetrics)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// A proxy in front may have gone by a Content-Length beside it, which net/http drops: then what follows is no request of its own
+		// (RFC 9112, section 6.1).
+		if len(r.TransferEncoding) > 0 {
+			w.Header().Set("Connection", "close")
+		}
 		// No ServeMux stands before the API: it would redirect doubled slashes.
 		if t, ok := parseTarget(r.URL.EscapedPath()); ok {
 			s.serveArtifact(w, r, t)
@@ -120,7 +140,7 @@ func (s *Server) httpServer(h http.Handler) *http.Server {
 // Serve answers the connections of l until [Server.Shutdown], after which it returns [http.ErrServerClosed]. It closes l. With
 // a tlsConfig it speaks TLS.
 func (s *Server) Serve(l net.Listener, tlsConfig *tls.Config) error {
-	l = &stallListener{Listener: l, timeout: s.opts.StallTimeout, log: s.opts.Log}
+	l = &stallListener{Listener: s.crowd.over(l), timeout: s.opts.StallTimeout, rate: s.opts.MinRate, log: s.opts.Log}
 	if tlsConfig != nil {
 		l = tls.NewListener(l, tlsConfig)
 	}

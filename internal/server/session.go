@@ -84,7 +84,7 @@ func (q *sessionRequest) answer(err error) {
 	}
 	h := q.w.Header()
 	// For programs, which should not have to read the text.
-	h.Set("Bezoar-Cause", q.outcome.cause)
+	h.Set(causeHeader, q.outcome.cause)
 	if code := q.errorCode(err); code != "" {
 		q.outcome.status = http.StatusBadRequest
 		writeJSON(q.w, q.outcome.status, map[string]string{"error": code, "error_description": describe(q.outcome.text)})

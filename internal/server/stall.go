@@ -14,6 +14,7 @@ import (
 type stallListener struct {
 	net.Listener
 	timeout time.Duration
+	rate    int64 // least bytes per second, over a timeout
 	log     *slog.Logger
 	warned  time.Time // when the log was last told of trouble; only the goroutine that accepts touches it
 }
@@ -31,20 +32,29 @@ func (l *stallListener) Accept() (net.Conn, error) {
 	if err != nil || l.timeout <= 0 {
 		return conn, err
 	}
-	return &stallConn{conn, l.timeout}, nil
+	return &stallConn{conn, l.timeout, due(l.rate, l.timeout)}, nil
+}
+
+// due is how many bytes have to move in a time at a rate per second, but at least one.
+func due(rate int64, in time.Duration) int64 {
+	return max(1, int64(float64(rate)*in.Seconds()))
 }
 
 type stallConn struct {
 	net.Conn
 	timeout time.Duration
+	due     int64 // bytes that the peer has to take in that time
 }
 
 // stallChunk is what one deadline is set for: little enough that a slow peer takes some of it in time, and enough for sendfile to be
 // worth its call.
 const stallChunk = 256 << 10
 
-// slow reports whether a write that ended before its time took bytes all the same: the peer is slow, and has not stalled.
-func slow(n int64, err error) bool { return n > 0 && errors.Is(err, os.ErrDeadlineExceeded) }
+// slow reports whether a write whose time ended took enough bytes all the same: the peer is slow, and has not stalled. Of a chunk it need not take
+// more than half: what the kernel holds for it comes and goes in large steps.
+func (c *stallConn) slow(n, chunk int64, err error) bool {
+	return n >= min(c.due, max(1, chunk/2)) && errors.Is(err, os.ErrDeadlineExceeded)
+}
 
 func (c *stallConn) Write(p []byte) (written int, err error) {
 	for {
@@ -54,7 +64,7 @@ func (c *stallConn) Write(p []byte) (written int, err error) {
 		}
 		n, err := c.Conn.Write(chunk)
 		written += n
-		if p = p[n:]; err != nil && !slow(int64(n), err) || len(p) == 0 {
+		if p = p[n:]; err != nil && !c.slow(int64(n), int64(len(chunk)), err) || len(p) == 0 {
 			return written, err
 		}
 	}
@@ -75,11 +85,12 @@ func (c *stallConn) ReadFrom(r io.Reader) (written int64, err error) {
 		if err := c.SetWriteDeadline(time.Now().Add(c.timeout)); err != nil {
 			return written, err
 		}
-		chunk := io.LimitedReader{R: limited.R, N: min(limited.N, stallChunk)}
+		size := min(limited.N, stallChunk)
+		chunk := io.LimitedReader{R: limited.R, N: size}
 		n, err := lower.ReadFrom(&chunk)
 		written += n
 		limited.N -= n
-		if err != nil && !slow(n, err) || n == 0 {
+		if err != nil && !c.slow(n, size, err) || n == 0 {
 			return written, err
 		}
 	}

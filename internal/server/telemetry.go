@@ -40,6 +40,9 @@ func (s *Server) telemetry(withMetrics bool) http.Handler {
 			return
 		}
 		s.dropBody(w, r)
+		if s.crowd.beyond(r.Context()) {
+			w.Header().Set("Connection", "close")
+		}
 		if !isRead(r) {
 			writeText(w, http.StatusNotFound, nothingHere)
 			return

@@ -11,13 +11,14 @@ import (
 	"time"
 )
 
-// body is the body of an upload under a deadline that measures progress: each byte that arrives earns
-// the next StallTimeout.
+// body is the body of an upload under a deadline that measures progress: what MinRate asks of a StallTimeout earns
+// the next one.
 type body struct {
 	x        *exchange
 	deadline time.Time
 	control  *http.ResponseController
 	read     int64
+	earned   int64 // of read, when the deadline was set
 	err      error // how reading ended: io.EOF, or trouble with the client
 }
 
@@ -26,7 +27,7 @@ func newBody(x *exchange) *body {
 }
 
 func (b *body) Read(p []byte) (int, error) {
-	b.extend(time.Now(), b.x.server.opts.StallTimeout)
+	b.extend(time.Now(), b.x.server.opts.StallTimeout, b.x.server.opts.MinRate)
 	n, err := b.x.r.Body.Read(p)
 	b.read += int64(n)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
@@ -43,12 +44,12 @@ func (b *body) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// extend moves the deadline, but not for each of many small reads.
-func (b *body) extend(now time.Time, stall time.Duration) {
-	if stall <= 0 || b.deadline.Sub(now) > stall*3/4 {
+// extend moves the deadline, but not for each of many small reads, and not for a client who drips.
+func (b *body) extend(now time.Time, stall time.Duration, rate int64) {
+	if stall <= 0 || b.deadline.Sub(now) > stall*3/4 || !b.deadline.IsZero() && b.read-b.earned < due(rate, stall) {
 		return
 	}
-	b.deadline = now.Add(stall)
+	b.deadline, b.earned = now.Add(stall), b.read
 	_ = b.control.SetReadDeadline(b.deadline) // not supported by a test's recorder, which does not stall
 }
 

@@ -21,6 +21,7 @@ const (
 var (
 	errStalled = errors.New("no answer or no bytes came for too long")
 	errCut     = errors.New("the answer ended too early")
+	errDrips   = errors.New("the bytes came too slowly")
 )
 
 // reader reads an object, of the same version to the end: where the line breaks or stalls, it goes on from there.
@@ -36,6 +37,8 @@ type reader struct {
 	cancel  context.CancelCauseFunc // ends it
 	stall   *time.Timer
 	breaks  int // in a row
+	pace    pace
+	drips   int // lines that were too slow
 	resumes int
 	broken  error
 }
@@ -80,12 +83,17 @@ func (r *reader) Read(p []byte) (int, error) {
 			return 0, r.broken
 		}
 		r.stall.Reset(r.store.opts.Stall)
+		begun := time.Now()
 		n, err := r.body.Read(p[:min(int64(len(p)), r.info.Size-r.off)])
 		r.stall.Stop()
+		tooSlow := r.pace.add(n, time.Since(begun), r.store.opts.Stall, r.store.opts.MinRate)
 		if n > 0 {
 			r.off += int64(n)
 			r.breaks = 0
 			cache.Progress(r.ctx)
+			if tooSlow && r.off < r.info.Size {
+				r.broken = r.resumeFaster()
+			}
 			return n, nil
 		}
 		if err == nil {
@@ -135,6 +143,33 @@ func (r *reader) resume(cause error) error {
 		}
 		cause = err
 	}
+}
+
+// resumeFaster tries another line, since this one drips: there might be no end of it for hours.
+func (r *reader) resumeFaster() error {
+	if r.drips++; r.drips > maxBreaks {
+		r.end()
+		return fmt.Errorf("read %s: at byte %d of %d: %w, on %d lines", r.name, r.off, r.info.Size, errDrips, r.drips)
+	}
+	return r.resume(errDrips)
+}
+
+// pace tells a line that drips from one that moves.
+type pace struct {
+	bytes int64
+	took  time.Duration // waiting for them; how long the reader takes for them is not the bucket's affair
+}
+
+// add counts what a wait brought, and reports whether the bytes of a whole window were too few.
+func (p *pace) add(n int, took, window time.Duration, rate int64) (tooSlow bool) {
+	p.bytes += int64(n)
+	p.took += took
+	if p.took < window {
+		return false
+	}
+	tooSlow = float64(p.bytes) < float64(rate)*p.took.Seconds()
+	*p = pace{}
+	return tooSlow
 }
 
 // end gives the request under way back.

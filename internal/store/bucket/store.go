@@ -22,6 +22,9 @@ type Options struct {
 	Redirect time.Duration
 	// Stall bounds the wait for the answer to a request for a body, and for the next bytes of it. After it the line is taken for broken. Zero: [DefaultStall].
 	Stall time.Duration
+	// MinRate is how many bytes of a body have to come per second, on average over a Stall. A line that gives less is cut, and another one tried a few
+	// times. Zero: any byte will do.
+	MinRate int64
 	// TempDir is where bodies are encrypted and damaged ones are copied, one file at a time for each, removed at once. Empty: [os.TempDir].
 	TempDir string
 	// KeepDamaged bounds what was set aside; the oldest go first. Zero: [DefaultKeepDamaged].

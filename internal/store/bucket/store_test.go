@@ -333,6 +333,47 @@ func TestABodyThatCannotGoOn(t *testing.T) {
 	}
 }
 
+// drip gives a hundred bytes a second.
+type drip struct{ io.Reader }
+
+func (d drip) Read(p []byte) (int, error) {
+	<-time.After(time.Second)
+	return d.Reader.Read(p[:min(len(p), 100)])
+}
+
+// TestALineThatDrips is left for another one; if all of them do, the body ends in an error, and not after hours.
+func TestALineThatDrips(t *testing.T) {
+	body := storetest.Body(1, 300_000)
+	for _, all := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			b := membucket.New()
+			s := open(t, b, bucket.Options{MinRate: 1024})
+			mustPut(t, s, key, body)
+			b.Body = func(_ string, offset int64, r io.Reader) io.Reader {
+				if offset == 0 || all {
+					return drip{r}
+				}
+				return r
+			}
+			begun := time.Now()
+			obj, err := s.Open(t.Context(), key)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer obj.Close()
+			got, err := io.ReadAll(obj.Body)
+			switch took := time.Since(begun); {
+			case took > 10*bucket.DefaultStall:
+				t.Errorf("it took %s", took)
+			case !all && (err != nil || !bytes.Equal(got, body)):
+				t.Errorf("with one line that drips: %d bytes, %v", len(got), err)
+			case all && (err == nil || errors.Is(err, cache.ErrDamaged) || len(got) == len(body)):
+				t.Errorf("with lines that all drip: %d bytes, %v", len(got), err)
+			}
+		})
+	}
+}
+
 // TestDamage: what is no whole entry of its key is never read to its end, is set aside, and the key can be used anew.
 func TestDamage(t *testing.T) {
 	body := storetest.Body(1, 100_000)
