@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -55,7 +54,8 @@ names (tls-cert); 'bezoar config check' shows which are in effect.`,
 
 // serve runs a server until ctx ends.
 func serve(ctx context.Context, cfg *config.Config, warnings []string, env *environment) (err error) {
-	log := newLogger(cfg, env.Stderr)
+	log, flush := newLogger(cfg, env.Stderr)
+	defer flush()
 	for _, warning := range warnings {
 		log.Warn(warning)
 	}
@@ -235,12 +235,4 @@ func (a *app) close() error {
 		a.telemetry.Close()
 	}
 	return errors.Join(append(errs, a.closeAll())...)
-}
-
-func newLogger(cfg *config.Config, w io.Writer) *slog.Logger {
-	opts := &slog.HandlerOptions{Level: cfg.LogLevel}
-	if cfg.LogFormat == config.LogJSON {
-		return slog.New(slog.NewJSONHandler(w, opts))
-	}
-	return slog.New(slog.NewTextHandler(w, opts))
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/bezoar-cache/bezoar/internal/store/breaker"
 	"github.com/bezoar-cache/bezoar/internal/store/bucket"
 	"github.com/bezoar-cache/bezoar/internal/store/fs"
+	"github.com/bezoar-cache/bezoar/internal/store/hot"
 	storemetrics "github.com/bezoar-cache/bezoar/internal/store/metrics"
 	"github.com/bezoar-cache/bezoar/internal/store/recorded"
 	"github.com/bezoar-cache/bezoar/internal/store/seal"
@@ -59,12 +60,24 @@ func (a *app) openStore(ctx context.Context, ring *keyring.Ring) (_ cache.Store,
 	} else {
 		a.openDivergences(seal.New(a.direct, ring.Derive("seal"), sealing))
 	}
-	measured := storemetrics.New(sealed, a.registry)
-	if a.traces == nil {
-		return measured, nil
+	store := storemetrics.New(sealed, a.registry)
+	if a.traces != nil {
+		store = traced.New(store)
 	}
-	return traced.New(measured), nil
+	if a.cfg.MemoryCache == 0 {
+		return store, nil
+	}
+	return hot.New(store, hot.Options{
+		Size: int64(a.cfg.MemoryCache), MaxBody: largestInMemory, Registerer: a.registry, Now: time.Now,
+		Gone: func(e cache.Entry) bool {
+			_, buried := a.graves.Buried(seal.GraveID(e.Key, e.Record))
+			return buried
+		},
+	}), nil
 }
+
+// largestInMemory is the largest artifact that is kept there, in bytes. With larger ones it matters little how they are opened.
+const largestInMemory = 64 << 10
 
 // bury keeps entries that are no more from being put back: also those that somebody with the storage took away, for whose key there is another one
 // since. All that the ledger knows was sealed here. Trouble shows in the graveyard itself.

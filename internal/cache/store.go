@@ -53,6 +53,12 @@ type Marker interface {
 	SetMark(ctx context.Context, name string, old, value []byte) error
 }
 
+// Peeker is what a [Store] may be able to do beside: give out what it has at hand. A decorator need not have the ability.
+type Peeker interface {
+	// Peek is Open for what can be answered at once, without any wait. If it is not ok, Open decides.
+	Peek(key Key) (obj *Object, ok bool)
+}
+
 // MaxMark bounds a note of a [Marker], in bytes.
 const MaxMark = 4 << 10
 

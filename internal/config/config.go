@@ -38,6 +38,7 @@ type Config struct {
 	SpoolDrain  time.Duration `name:"spool-drain" default:"30s" min:"0s" max:"24h" needs:"bucket" help:"How long acknowledged uploads are still sent to the bucket at SIGTERM, after the last transfer; what is left stays in the spool"`
 	TierDir     Path          `name:"tier-dir" example:"/var/cache/bezoar" needs:"bucket" help:"Directory of a local cache in front of the bucket"`
 	TierSize    Size          `name:"tier-size" default:"20GiB" min:"1MiB" max:"1PiB" needs:"tier-dir" help:"Most bytes that the local cache keeps, in bytes or with a unit"`
+	MemoryCache Size          `name:"memory-cache" default:"32MiB" min:"0" max:"1TiB" help:"Memory for small artifacts that were asked for lately, in bytes or with a unit; 0: none"`
 	VerifyAhead UpTo          `name:"verify-ahead" default:"8MiB" min:"0" max:"all" needs:"bucket" help:"Artifacts from the bucket up to this size are verified whole before their first byte is sent; the end of larger ones waits until they are; all: every one"`
 	Seal        string        `name:"seal" default:"record" enum:"record,aead" help:"How entries are protected in the store: record seals the record of each; aead encrypts artifacts and records in a bucket, too"`
 	Redirect    string        `name:"redirect" default:"off" enum:"off,on" help:"Whether downloads are redirected to signed URLs of the bucket, where nothing verifies them on the way"`

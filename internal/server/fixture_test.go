@@ -293,3 +293,7 @@ func (b *lockedBuffer) Write(p []byte) (int, error) {
 }
 func (b *lockedBuffer) String() string { b.mu.Lock(); defer b.mu.Unlock(); return b.b.String() }
 func (b *lockedBuffer) Reset()         { b.mu.Lock(); defer b.mu.Unlock(); b.b.Reset() }
+
+func discardLog() *slog.Logger { return slog.New(slog.DiscardHandler) }
+
+func newTestRegistry() *prometheus.Registry { return prometheus.NewRegistry() }

@@ -10,6 +10,9 @@ import (
 	"github.com/bezoar-cache/bezoar/internal/trust"
 )
 
+// RequestLine is the message of the line that each request for an artifact has in the log.
+const RequestLine = "request"
+
 // log writes the request's one line.
 func (x *exchange) log() {
 	level := levelOf(x.outcome)
@@ -39,7 +42,7 @@ func (x *exchange) log() {
 			attrs = append(attrs, slog.String("error", x.err.Error()))
 		}
 	}
-	log.LogAttrs(ctx, level, "request", attrs...)
+	log.LogAttrs(ctx, level, RequestLine, attrs...)
 }
 
 // who names the credential of a request, as far as it is authentic: what a person needs to revoke it, and none of what it says else.

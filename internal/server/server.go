@@ -87,6 +87,7 @@ type Server struct {
 	stopping atomic.Bool
 	running  sync.WaitGroup // requests for artifacts and sessions
 	crowd    *crowd
+	lane     lane
 }
 
 // cutGrace bounds how long requests whose connections were cut may take to clean up.
@@ -97,7 +98,8 @@ func New(opts Options) *Server {
 	s := &Server{opts: opts, metrics: newMetrics(opts.Registry), crowd: newCrowd(opts.MaxConnections)}
 	s.registerBounds(opts.Registry)
 	s.api = s.httpServer(s.Handler())
-	s.api.ConnContext, s.api.ConnState = s.crowd.connContext, s.crowd.connState
+	s.api.ConnContext, s.api.ConnState = s.lane.connContext, s.crowd.connState
+	s.lane = lane{server: s, conns: map[*laneConn]struct{}{}}
 	return s
 }
 
@@ -144,7 +146,7 @@ func (s *Server) Serve(l net.Listener, tlsConfig *tls.Config) error {
 	if tlsConfig != nil {
 		l = tls.NewListener(l, tlsConfig)
 	}
-	return s.api.Serve(l)
+	return s.api.Serve(s.lane.over(l))
 }
 
 // Shutdown makes /readyz fail and, after the delay, in which balancers may notice, closes the listeners. The end of ctx ends the
@@ -159,17 +161,24 @@ func (s *Server) Shutdown(ctx context.Context, delay, timeout time.Duration) err
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
 	defer cancel()
+	s.lane.stop()
 	err := s.api.Shutdown(ctx)
-	if err == nil {
-		return nil
-	}
-	s.api.Close()
-	// Their handlers still run, and have drafts to drop.
 	ended := make(chan struct{})
 	go func() {
 		s.running.Wait()
 		close(ended)
 	}()
+	if err == nil { // no connection is left, as far as net/http knows
+		select {
+		case <-ended:
+			return nil
+		case <-ctx.Done():
+			err = ctx.Err()
+		}
+	}
+	s.api.Close()
+	s.lane.cut()
+	// Their handlers still run, and have drafts to drop.
 	select {
 	case <-ended:
 	case <-time.After(cutGrace):
