@@ -44,6 +44,7 @@ const (
 	usesPart
 	gravesPart
 	entriesPart
+	purgesPart
 )
 
 // statements are those that differ.
