@@ -19,6 +19,7 @@ import (
 	"github.com/bezoar-cache/bezoar/internal/config"
 	"github.com/bezoar-cache/bezoar/internal/health"
 	"github.com/bezoar-cache/bezoar/internal/ledger"
+	"github.com/bezoar-cache/bezoar/internal/purge"
 	"github.com/bezoar-cache/bezoar/internal/server"
 	"github.com/bezoar-cache/bezoar/internal/store/seal"
 	"github.com/bezoar-cache/bezoar/internal/tracing"
@@ -86,6 +87,7 @@ type app struct {
 	identities *oidc.Verifier // nil without --policy
 	place      string         // of the artifacts, for people
 	graves     *seal.Graveyard
+	purges     *purge.Keeper
 	closers    []func() error
 	tls        *tls.Config
 	server     *server.Server
@@ -160,6 +162,7 @@ func (a *app) run(ctx context.Context) error {
 	defer endBackground()
 	group.Go(func() error { return a.auth.Run(background) })
 	group.Go(func() error { return a.graves.Run(background) })
+	group.Go(func() error { a.purges.Run(background); return nil })
 	group.Go(func() error { a.causes.Run(background); return nil })
 	if a.policy != nil {
 		group.Go(func() error { return a.identities.Run(background) })

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"github.com/bezoar-cache/bezoar/internal/cache"
 	"github.com/bezoar-cache/bezoar/internal/config"
 	"github.com/bezoar-cache/bezoar/internal/keyring"
+	"github.com/bezoar-cache/bezoar/internal/purge"
 	"github.com/bezoar-cache/bezoar/internal/store/bucket"
 	"github.com/bezoar-cache/bezoar/internal/store/fs"
 	storemetrics "github.com/bezoar-cache/bezoar/internal/store/metrics"
@@ -31,6 +33,10 @@ func (a *app) openStore(ctx context.Context, ring *keyring.Ring) (_ cache.Store,
 		return nil, err
 	}
 	a.causes.Add("graves", a.graves.Degraded)
+	rules, err := purge.LoadRules(ctx, a.ledger, a.log, a.registry, time.Now)
+	if err != nil {
+		return nil, err
+	}
 	recording := recorded.Options{Logger: a.log, Registerer: a.registry, Now: time.Now}
 	if !a.cfg.Ledger.IsPostgres() {
 		recording.Left = a.bury // of several servers one may note late what another one has undone
@@ -46,11 +52,15 @@ func (a *app) openStore(ctx context.Context, ring *keyring.Ring) (_ cache.Store,
 		return nil
 	})
 	a.causes.Add("entries", recorder.Degraded)
-	backend, err := a.openBackend(ctx, ring, recorder)
+	backend, quarantine, err := a.openBackend(ctx, ring, recorder, rules)
 	if err != nil {
 		return nil, err
 	}
-	sealed := seal.New(backend, ring.Derive("seal"), seal.Options{Logger: a.log, Registerer: a.registry, Now: time.Now, Graves: a.graves})
+	a.purges = purge.NewKeeper(rules, purge.NewEngine(a.ledger, quarantine, newHolder(), purge.NewMetrics(a.registry), time.Now), a.log)
+	a.causes.Add("purges", a.purges.Degraded)
+	sealed := seal.New(backend, ring.Derive("seal"), seal.Options{
+		Logger: a.log, Registerer: a.registry, Now: time.Now, Graves: a.graves, Purges: a.purges,
+	})
 	measured := storemetrics.New(sealed, a.registry)
 	if a.traces == nil {
 		return measured, nil
@@ -70,20 +80,29 @@ func (a *app) bury(ctx context.Context, entries []cache.Entry) {
 	}
 }
 
-// openBackend opens what --store names, for entries that are sealed, and has noted what it holds.
-func (a *app) openBackend(ctx context.Context, ring *keyring.Ring, recorder *recorded.Recorder) (cache.Store, error) {
+// openBackend opens what --store names, for entries that are sealed, and has noted what it holds. Of the storage that all servers share it returns what purges need.
+func (a *app) openBackend(ctx context.Context, ring *keyring.Ring, recorder *recorded.Recorder, rules *purge.Rules) (cache.Store, cache.Quarantiner, error) {
 	if a.cfg.Store.IsBucket() {
-		return a.openBucketBackend(ctx, ring, recorder)
+		return a.openBucketBackend(ctx, ring, recorder, rules)
 	}
 	a.place = a.cfg.Store.Path
 	dir, err := a.openDirectory(a.place, false)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if err := seal.Claim(ctx, dir, ring.Derive("seal")); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return recorder.Over(dir), nil
+	return recorder.Over(dir), dir, nil
+}
+
+// newHolder names this process among all that work on one ledger.
+func newHolder() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "?"
+	}
+	return fmt.Sprintf("%s %d %s", host, os.Getpid(), rand.Text()[:8])
 }
 
 // openDirectory opens a directory that holds entries, until the server's end. Those of spool and tier are for one server alone: two would take each
@@ -99,28 +118,30 @@ func (a *app) openDirectory(dir string, alone bool) (*fs.Store, error) {
 
 // openBucketBackend puts spool and tier in front of a bucket. Without a directory for it, the tier keeps nothing, and verifies and shares downloads
 // all the same.
-func (a *app) openBucketBackend(ctx context.Context, ring *keyring.Ring, recorder *recorded.Recorder) (cache.Store, error) {
+func (a *app) openBucketBackend(ctx context.Context, ring *keyring.Ring, recorder *recorded.Recorder, rules *purge.Rules) (cache.Store, cache.Quarantiner, error) {
 	a.place = a.cfg.Store.String()
 	temp := filepath.Join(string(a.cfg.SpoolDir), "scratch")
 	if err := os.MkdirAll(temp, 0o700); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	remote, err := a.openRemote(ctx, ring, temp)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	keys := ring.Derive("seal")
 	if err := seal.Claim(ctx, remote, keys); err != nil { // before the spool sends anything
-		return nil, err
+		return nil, nil, err
 	}
-	queued, err := a.openSpool(recorder.OverRemote(remote, func(e cache.Entry) bool { return seal.Verify(keys, e.Key, e.Record) == nil }))
+	noted := recorder.OverRemote(remote, func(e cache.Entry) bool { return seal.Verify(keys, e.Key, e.Record) == nil })
+	queued, err := a.openSpool(purge.Guard(noted, remote, rules, keys))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if a.cfg.Redirect == config.RedirectOn {
-		return queued, nil // no body passes through here
+		return queued, remote, nil // no body passes through here
 	}
-	return a.openTier(queued, temp)
+	front, err := a.openTier(queued, temp)
+	return front, remote, err
 }
 
 func (a *app) openRemote(ctx context.Context, ring *keyring.Ring, temp string) (*bucket.Store, error) {
