@@ -155,7 +155,7 @@ func (o *purgeOrder) run(ctx context.Context, env *environment, cfg *config.Conf
 		if err != nil {
 			return err
 		}
-		return showPlan(env, &plan, o.form.asJSON)
+		return showPlan(env, &plan, o.scan, o.form.asJSON)
 	}
 	revoked, err := o.revokeFirst(ctx, records, order)
 	if err != nil {

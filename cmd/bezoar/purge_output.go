@@ -73,12 +73,16 @@ func newSharesJSON(shares []purge.Share) []shareJSON {
 	return out
 }
 
-// showPlan says what would go.
-func showPlan(env *environment, p *purge.Plan, asJSON bool) error {
+// showPlan says what would go, of what the store has or of what the ledger knows.
+func showPlan(env *environment, p *purge.Plan, scanned, asJSON bool) error {
 	if asJSON {
 		out := newPlanJSON(p)
 		out.DryRun = true
 		return writeHarmlessJSON(env.Stdout, out)
+	}
+	if p.Entries == 0 && scanned {
+		fmt.Fprintln(env.Stdout, "Nothing in the store fits.")
+		return nil
 	}
 	if p.Entries == 0 {
 		fmt.Fprintln(env.Stdout, "Nothing that is known fits. --scan looks into the store itself.")
