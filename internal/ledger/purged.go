@@ -63,7 +63,7 @@ func (l *Ledger) TakePurged(ctx context.Context, purge string, entries []PurgedE
 	return l.explain(ctx, l.transact(ctx, entriesPart, func(tx *sql.Tx) (err error) {
 		take, err := tx.PrepareContext(ctx, `
 			INSERT INTO purged (purge, id, state, workspace, scope, hash, size, record) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-			ON CONFLICT (purge, id) DO UPDATE SET state = excluded.state WHERE purged.state NOT IN ('`+string(PurgedFound)+`', '`+string(PurgedHeld)+`')`)
+			ON CONFLICT (purge, id) DO UPDATE SET state = excluded.state WHERE purged.state NOT IN ('found', 'held')`)
 		if err != nil {
 			return err
 		}

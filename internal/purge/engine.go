@@ -15,8 +15,8 @@ import (
 )
 
 const (
-	// batch is how many entries are noted, and worked on, at once; workers how many of them in the same moment.
-	batch   = 500
+	// batch is how many entries are noted, and worked on, at once: few enough for a database that is busy. There are so many workers.
+	batch   = 100
 	workers = 16
 	// settleWait is how long an undoing waits until all servers have heard of it: one that had not would put away anew what is back.
 	settleWait = 2 * time.Second

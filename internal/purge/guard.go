@@ -21,8 +21,9 @@ type Remote interface {
 	cache.Marker
 }
 
-// Aside is the bucket's way to put into quarantine what never came to it.
+// Aside is the bucket's way into quarantine, also for what never came to it.
 type Aside interface {
+	cache.Quarantiner
 	PutAside(ctx context.Context, name string, entry cache.Entry, body io.ReaderAt) error
 }
 
@@ -41,13 +42,23 @@ func Guard(inner Remote, aside Aside, rules *Rules, keys keyring.Keys) Remote {
 
 // Put implements [Remote].
 func (g *guard) Put(ctx context.Context, entry cache.Entry, body io.ReaderAt) error {
-	purge, found := g.rules.Find(&entry)
-	if !found || seal.Verify(g.keys, entry.Key, entry.Record) != nil {
+	if seal.Verify(g.keys, entry.Key, entry.Record) != nil {
 		return g.Remote.Put(ctx, entry, body)
 	}
 	taken := purgedEntry(entry, ledger.PurgedHeld)
-	if err := g.aside.PutAside(ctx, nameOf(taken.ID), entry, body); err != nil {
+	purge, found := g.rules.Find(&entry)
+	if found {
+		if err := g.aside.PutAside(ctx, nameOf(taken.ID), entry, body); err != nil {
+			return err
+		}
+		return g.rules.records.TakePurged(ctx, purge, []ledger.PurgedEntry{taken})
+	}
+	if err := g.Remote.Put(ctx, entry, body); err != nil {
 		return err
 	}
-	return g.rules.records.TakePurged(ctx, purge, []ledger.PurgedEntry{taken})
+	// It may have been purged while it was sent. If it cannot be moved now, it is hidden, and found when the ledger knows of it.
+	if purge, found = g.rules.Find(&entry); found && g.aside.Quarantine(ctx, nameOf(taken.ID), entry) == nil {
+		_ = g.rules.records.TakePurged(ctx, purge, []ledger.PurgedEntry{taken}) // the next one who works on the purge tries again
+	}
+	return nil
 }

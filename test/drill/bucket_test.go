@@ -90,7 +90,7 @@ func (d *writtenDraft) Abort() { _ = d.Close() }
 // TestReplicas is the drill with a bucket, where each server has copies in its tier.
 func TestReplicas(t *testing.T) {
 	c, _ := newReplicas(t)
-	drill(t, c, 4000)
+	drill(t, c, 2000)
 }
 
 // TestWhatWaitsInASpool: the bucket hangs, what a stolen token wrote is on the disk of one server alone, and the ledger knows nothing of it. It is hidden all the same, never comes

@@ -149,7 +149,7 @@ func seed(t *testing.T, backend cache.Store, records *ledger.Ledger, keyFile str
 		return err
 	})
 	for all := noted.all; len(all) > 0; {
-		step := all[:min(len(all), 1000)]
+		step := all[:min(len(all), 100)]
 		all = all[len(step):]
 		if err := records.RecordEntries(t.Context(), step); err != nil {
 			t.Fatal(err)
