@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/bezoar-cache/bezoar/internal/cache"
 	"github.com/bezoar-cache/bezoar/internal/ledger"
@@ -54,16 +55,7 @@ With --json an array of objects goes to standard output, [] if there are none:
 		Args: noArgs,
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&q.workspace, "workspace", "", "the workspace that they are in")
-	flags.StringVar(&q.scope, "scope", "", "the scope that they are in, such as trusted or pr/17")
-	flags.StringVar(&q.hash, "hash", "", "the hash under which they are")
-	flags.StringVar(&q.run, "run", "", "the id of the run (GitLab: pipeline) that made them")
-	flags.StringVar(&q.token, "token", "", "the id of the static token that made them")
-	flags.StringVar(&q.actor, "actor", "", "the id of the account that set the run off")
-	flags.StringVar(&q.repository, "repository", "", "the id of the repository (GitLab: project) of the run, or of its code")
-	flags.StringVar(&q.ref, "ref", "", "the full ref that the run was for, such as refs/heads/main")
-	flags.StringVar(&q.since, "since", "", "made at that time or later: 7d, 2h, 2027-01-31")
-	flags.StringVar(&q.until, "until", "", "made before that time")
+	q.addSelectors(flags)
 	flags.IntVar(&q.limit, "limit", 100, "how many are shown; 0 is all")
 	flags.BoolVar(&q.asJSON, "json", false, "print JSON")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -78,6 +70,20 @@ With --json an array of objects goes to standard output, [] if there are none:
 		return withRecords(cmd.Context(), cfg, func(records *ledger.Ledger) error { return q.list(cmd.Context(), env, records, filter) })
 	}
 	return cmd
+}
+
+// addSelectors adds the flags that say which entries are meant.
+func (q *entriesQuery) addSelectors(flags *pflag.FlagSet) {
+	flags.StringVar(&q.workspace, "workspace", "", "the workspace that they are in")
+	flags.StringVar(&q.scope, "scope", "", "the scope that they are in, such as trusted or pr/17")
+	flags.StringVar(&q.hash, "hash", "", "the hash under which they are")
+	flags.StringVar(&q.run, "run", "", "the id of the run (GitLab: pipeline) that made them")
+	flags.StringVar(&q.token, "token", "", "the id of the static token that made them")
+	flags.StringVar(&q.actor, "actor", "", "the id of the account that set the run off")
+	flags.StringVar(&q.repository, "repository", "", "the id of the repository (GitLab: project) of the run, or of its code")
+	flags.StringVar(&q.ref, "ref", "", "the full ref that the run was for, such as refs/heads/main")
+	flags.StringVar(&q.since, "since", "", "made at that time or later: 7d, 2h, 2027-01-31")
+	flags.StringVar(&q.until, "until", "", "made before that time")
 }
 
 // filter reads what was asked for.

@@ -36,7 +36,7 @@ func newRevokeCmd(env *environment) *cobra.Command {
 
 A revocation is recorded in the ledger, in the data directory or in the database that --ledger names. A running server heeds it within a
 second, for new requests, exchanges and uploads that are under way; builds that it hits fail with the reason. It holds until it is lifted,
-also for what is issued later. Entries that were stored before stay.
+also for what is issued later. Entries that were stored before stay, until 'bezoar purge' takes them away.
 
 Static tokens are revoked with 'bezoar token revoke'.`,
 		Args: commandsOnly,

@@ -21,6 +21,7 @@ import (
 	"github.com/bezoar-cache/bezoar/internal/divergence"
 	"github.com/bezoar-cache/bezoar/internal/health"
 	"github.com/bezoar-cache/bezoar/internal/ledger"
+	"github.com/bezoar-cache/bezoar/internal/purge"
 	"github.com/bezoar-cache/bezoar/internal/server"
 	"github.com/bezoar-cache/bezoar/internal/store/breaker"
 	"github.com/bezoar-cache/bezoar/internal/store/seal"
@@ -98,6 +99,7 @@ type app struct {
 	onRecord   bool // the start is on record, and so is the end to be
 	keeper     *audit.Keeper
 	breaker    *breaker.Breaker
+	purges     *purge.Keeper
 	closers    []func() error
 	tls        *tls.Config
 	server     *server.Server
@@ -175,6 +177,7 @@ func (a *app) run(ctx context.Context) error {
 	defer endBackground()
 	group.Go(func() error { return a.auth.Run(background) })
 	group.Go(func() error { return a.graves.Run(background) })
+	group.Go(func() error { a.purges.Run(background); return nil })
 	group.Go(func() error { a.causes.Run(background); return nil })
 	group.Go(func() error { a.divergences.Run(background); return nil })
 	group.Go(func() error { a.keeper.Run(background); return nil })

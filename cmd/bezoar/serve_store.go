@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"math"
@@ -13,6 +14,7 @@ import (
 	"github.com/bezoar-cache/bezoar/internal/cache"
 	"github.com/bezoar-cache/bezoar/internal/config"
 	"github.com/bezoar-cache/bezoar/internal/keyring"
+	"github.com/bezoar-cache/bezoar/internal/purge"
 	"github.com/bezoar-cache/bezoar/internal/store/breaker"
 	"github.com/bezoar-cache/bezoar/internal/store/bucket"
 	"github.com/bezoar-cache/bezoar/internal/store/fs"
@@ -34,6 +36,10 @@ func (a *app) openStore(ctx context.Context, ring *keyring.Ring) (_ cache.Store,
 		return nil, err
 	}
 	a.causes.Add("graves", a.graves.Degraded)
+	rules, err := purge.LoadRules(ctx, a.ledger, a.log, a.registry, time.Now)
+	if err != nil {
+		return nil, err
+	}
 	recording := recorded.Options{Logger: a.log, Registerer: a.registry, Now: time.Now}
 	if !a.cfg.Ledger.IsPostgres() {
 		recording.Left = a.bury // of several servers one may note late what another one has undone
@@ -49,11 +55,15 @@ func (a *app) openStore(ctx context.Context, ring *keyring.Ring) (_ cache.Store,
 		return nil
 	})
 	a.causes.Add("entries", recorder.Degraded)
-	backend, err := a.openBackend(ctx, ring, recorder)
+	backend, quarantine, err := a.openBackend(ctx, ring, recorder, rules)
 	if err != nil {
 		return nil, err
 	}
-	sealing := seal.Options{Logger: a.log, Registerer: a.registry, Now: time.Now, Graves: a.graves}
+	a.purges = purge.NewKeeper(rules, purge.NewEngine(a.ledger, quarantine, newHolder(), purge.NewMetrics(a.registry), time.Now), a.log)
+	a.causes.Add("purges", a.purges.Degraded)
+	sealing := seal.Options{
+		Logger: a.log, Registerer: a.registry, Now: time.Now, Graves: a.graves, Purges: a.purges,
+	}
 	sealed := seal.New(backend, ring.Derive("seal"), sealing)
 	if a.direct == nil {
 		a.openDivergences(sealed)
@@ -71,7 +81,7 @@ func (a *app) openStore(ctx context.Context, ring *keyring.Ring) (_ cache.Store,
 		Size: int64(a.cfg.MemoryCache), MaxBody: largestInMemory, Registerer: a.registry, Now: time.Now,
 		Gone: func(e cache.Entry) bool {
 			_, buried := a.graves.Buried(seal.GraveID(e.Key, e.Record))
-			return buried
+			return buried || a.purges.Purged(&e)
 		},
 	}), nil
 }
@@ -91,23 +101,32 @@ func (a *app) bury(ctx context.Context, entries []cache.Entry) {
 	}
 }
 
-// openBackend opens what --store names, for entries that are sealed, and has noted what it holds.
-func (a *app) openBackend(ctx context.Context, ring *keyring.Ring, recorder *recorded.Recorder) (cache.Store, error) {
+// openBackend opens what --store names, for entries that are sealed, and has noted what it holds. Of the storage that all servers share it returns what purges need.
+func (a *app) openBackend(ctx context.Context, ring *keyring.Ring, recorder *recorded.Recorder, rules *purge.Rules) (cache.Store, cache.Quarantiner, error) {
 	if a.cfg.Store.IsBucket() {
-		return a.openBucketBackend(ctx, ring, recorder)
+		return a.openBucketBackend(ctx, ring, recorder, rules)
 	}
 	a.place = a.cfg.Store.Path
 	dir, err := a.openDirectory(a.place, false)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if err := seal.Claim(ctx, dir, ring.Derive("seal")); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if err := a.openBreaker(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return recorder.Over(a.breaker.Over(dir)), nil
+	return recorder.Over(a.breaker.Over(dir)), dir, nil
+}
+
+// newHolder names this process among all that work on one ledger.
+func newHolder() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "?"
+	}
+	return fmt.Sprintf("%s %d %s", host, os.Getpid(), rand.Text()[:8])
 }
 
 // openBreaker makes the circuits of what holds the entries in the end: copies in a tier and uploads in a spool go on while that is down.
@@ -139,26 +158,27 @@ func (a *app) openDirectory(dir string, alone bool) (*fs.Store, error) {
 
 // openBucketBackend puts spool and tier in front of a bucket. Without a directory for it, the tier keeps nothing, and verifies and shares downloads
 // all the same.
-func (a *app) openBucketBackend(ctx context.Context, ring *keyring.Ring, recorder *recorded.Recorder) (cache.Store, error) {
+func (a *app) openBucketBackend(ctx context.Context, ring *keyring.Ring, recorder *recorded.Recorder, rules *purge.Rules) (cache.Store, cache.Quarantiner, error) {
 	a.place = a.cfg.Store.String()
 	temp := filepath.Join(string(a.cfg.SpoolDir), "scratch")
 	if err := os.MkdirAll(temp, 0o700); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	remote, err := a.openRemote(ctx, ring, temp)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	keys := ring.Derive("seal")
 	if err := seal.Claim(ctx, remote, keys); err != nil { // before the spool sends anything
-		return nil, err
+		return nil, nil, err
 	}
 	if err := a.openBreaker(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	queued, err := a.openSpool(recorder.OverRemote(a.breaker.OverRemote(remote), func(e cache.Entry) bool { return seal.Verify(keys, e.Key, e.Record) == nil }))
+	noted := recorder.OverRemote(a.breaker.OverRemote(remote), func(e cache.Entry) bool { return seal.Verify(keys, e.Key, e.Record) == nil })
+	queued, err := a.openSpool(purge.Guard(noted, remote, rules, keys))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	a.direct = queued
 	if a.cfg.Redirect == config.RedirectOn {
@@ -166,13 +186,14 @@ func (a *app) openBucketBackend(ctx context.Context, ring *keyring.Ring, recorde
 		plain.Redirect = config.RedirectOff
 		b, direct, err := openBucketStore(ctx, &plain, ring, temp, a.log)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		a.atEnd(b.Close)
 		a.direct = inBody{queued, direct}
-		return queued, nil // no body passes through here
+		return queued, remote, nil // no body passes through here
 	}
-	return a.openTier(queued, temp)
+	front, err := a.openTier(queued, temp)
+	return front, remote, err
 }
 
 func (a *app) openRemote(ctx context.Context, ring *keyring.Ring, temp string) (*bucket.Store, error) {

@@ -62,6 +62,19 @@ type Peeker interface {
 // MaxMark bounds a note of a [Marker], in bytes.
 const MaxMark = 4 << 10
 
+// Quarantiner is what a backend may be able to do beside: put entries where nobody reads them, and bring them back. The name in quarantine belongs to one
+// entry for ever, and has the digits 0-9 and a-f. Everything may be done again, after a crash or by several at once.
+type Quarantiner interface {
+	// Quarantine moves the very entry, which it tells by its seal, into quarantine: the key is free then. Nil says that it is there, also if it was before;
+	// [ErrNotExist] that neither the store nor the quarantine has it.
+	Quarantine(ctx context.Context, name string, entry Entry) error
+	// Restore brings an entry back to its key. Nil says that it is there, also if it was before; [ErrExist] that the key has another one, and then it stays in
+	// quarantine; [ErrNotExist] that neither has it.
+	Restore(ctx context.Context, name string, entry Entry) error
+	// Discard deletes from quarantine. That there is nothing of that name is no error.
+	Discard(ctx context.Context, name string) error
+}
+
 // Draft is an entry in the making.
 type Draft interface {
 	// Write appends to the body.

@@ -44,6 +44,8 @@ type Config struct {
 	Redirect    string        `name:"redirect" default:"off" enum:"off,on" help:"Whether downloads are redirected to signed URLs of the bucket, where nothing verifies them on the way"`
 	RedirectTTL time.Duration `name:"redirect-ttl" default:"5m" min:"1s" max:"1h" needs:"redirect" help:"How long the signed URL of a redirect is good for"`
 
+	PurgeQuarantine time.Duration `name:"purge-quarantine" default:"168h" min:"1s" max:"8760h" help:"How long what a purge took can be brought back, before it is deleted for good"`
+
 	PublicURL PublicURL `name:"public-url" example:"https://cache.example.com" help:"URL under which clients reach this server; printed at start"`
 	TLSCert   Path      `name:"tls-cert" example:"/etc/bezoar/tls.crt" help:"File with the TLS certificate chain, PEM; needs --tls-key"`
 	TLSKey    Path      `name:"tls-key" example:"/etc/bezoar/tls.key" help:"File with the key of the TLS certificate, PEM; needs --tls-cert"`

@@ -24,6 +24,7 @@ const maxText = 1 << 10
 const help = "1 while a part of the server does not work as it should, by cause. tokens: the ledger cannot be read, later revocations do not hold yet. " +
 	"policy: the policy file is refused, the one before stays in force. issuer: the keys of an issuer of identities cannot be refreshed. " +
 	"graves: deletions cannot be recorded, entries that were deleted could be put back after a restart. " +
+	"purges: later purges do not hold here yet, or what those that do took cannot be moved. " +
 	"entries: what is stored cannot be noted in the ledger, it is later. " +
 	"divergences: what main and others made differently is not looked for, it is later. " +
 	"audit: the audit log cannot be written, it is later. audit_chain: the audit log was changed by somebody, or cannot be sealed. " +

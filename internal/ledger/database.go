@@ -46,6 +46,7 @@ const (
 	entriesPart
 	divergencesPart
 	auditPart
+	purgesPart
 )
 
 // statements are those that differ.

@@ -46,6 +46,8 @@ const (
 	rootSealed = "sealed"
 	rootMarks  = "marks"
 	rootAside  = "damaged"
+	// rootQuarantine holds what purges took.
+	rootQuarantine = "quarantine"
 
 	formatName = "FORMAT"
 	formatText = "bezoar-bucket 1\n"
@@ -59,6 +61,7 @@ const (
 //	entries/WORKSPACE/SCOPE/HASH    the artifact; key and record lie beside it as metadata
 //	sealed/WORKSPACE/SCOPE/HASH     the same, encrypted
 //	damaged/TIME-RANDOM-HASH        what was set aside, the newest few
+//	quarantine/NAME                 what purges took ([cache.Quarantiner])
 //	check/RANDOM                    left behind by [Check] if it was killed
 //
 // Names are those of [layout.FileName].

@@ -8,6 +8,7 @@
 //	entries/WORKSPACE/SCOPE/FF/HASH            one file for each entry
 //	tmp/HOST-PID-RANDOM/                       uploads under way, one directory for each server process
 //	damaged/                                   what was set aside, the newest few
+//	quarantine/NAME                            what purges took ([cache.Quarantiner])
 //
 // WORKSPACE, SCOPE and HASH are percent-encoded so that different names stay different where file systems fold case
 // or normalise Unicode, and none is special ([layout.FileName]); names that would be too long are replaced by their

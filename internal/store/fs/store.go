@@ -46,7 +46,7 @@ const formatText = "bezoar-store 1\n"
 // Store is a [cache.Store] below a directory. Any number of them, in any number of processes and on any
 // number of hosts, may work on one directory.
 type Store struct {
-	dir, entries, tmp, damaged string
+	dir, entries, tmp, damaged, quarantine string
 
 	log         *slog.Logger
 	now         func() time.Time
@@ -79,6 +79,7 @@ func Open(dir string, options Options) (*Store, error) {
 		entries:     filepath.Join(dir, "entries"),
 		tmp:         filepath.Join(dir, "tmp"),
 		damaged:     filepath.Join(dir, "damaged"),
+		quarantine:  filepath.Join(dir, "quarantine"),
 		log:         options.Logger,
 		now:         options.Now,
 		keepDamaged: options.KeepDamaged,

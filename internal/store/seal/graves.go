@@ -39,10 +39,16 @@ func GraveID(key cache.Key, record cache.Record) [16]byte {
 	return [16]byte(sum[:16])
 }
 
-// verify is [Verify], and [ErrRolledBack] with the time of the deletion.
+// verify is [Verify], and [ErrPurged], or [ErrRolledBack] with the time of the deletion.
 func (s *store) verify(key cache.Key, record cache.Record) (deleted time.Time, flaw error) {
-	if flaw := Verify(s.keys, key, record); flaw != nil || s.graves == nil {
+	if flaw := Verify(s.keys, key, record); flaw != nil {
 		return time.Time{}, flaw
+	}
+	if s.purges != nil && s.purges.Purged(&cache.Entry{Key: key, Record: record}) {
+		return time.Time{}, ErrPurged
+	}
+	if s.graves == nil {
+		return time.Time{}, nil
 	}
 	if since, buried := s.graves.Buried(GraveID(key, record)); buried {
 		return since, fmt.Errorf("%w, at %s", ErrRolledBack, since.UTC().Format(time.RFC3339))
@@ -50,9 +56,9 @@ func (s *store) verify(key cache.Key, record cache.Record) (deleted time.Time, f
 	return time.Time{}, nil
 }
 
-// isGoing reports whether a flaw is that of an entry whose deletion may be under way.
+// isGoing reports whether a flaw is that of an entry that is purged, or whose deletion may be under way.
 func (s *store) isGoing(deleted time.Time, flaw error) bool {
-	return errors.Is(flaw, ErrRolledBack) && s.now().Sub(deleted) < deletionGrace
+	return errors.Is(flaw, ErrPurged) || errors.Is(flaw, ErrRolledBack) && s.now().Sub(deleted) < deletionGrace
 }
 
 // open opens an entry and looks at its seal. A copy that this machine has kept of what was deleted elsewhere goes without ado, and what the
@@ -63,6 +69,10 @@ func (s *store) open(ctx context.Context, key cache.Key) (obj *cache.Object, del
 			return nil, time.Time{}, nil, err
 		}
 		deleted, flaw = s.verify(key, obj.Record)
+		if looks == 0 && obj.Copy && errors.Is(flaw, ErrPurged) && s.forget(ctx, obj) {
+			obj.Close()
+			continue
+		}
 		if looks > 0 || !obj.Copy || obj.SetAside == nil || !errors.Is(flaw, ErrRolledBack) {
 			return obj, deleted, flaw, nil
 		}
@@ -96,8 +106,10 @@ func (s *store) buryFirst(ctx context.Context, obj *cache.Object) {
 // Delete implements [cache.Store]. The entry is buried before it is deleted: what a crash in between leaves behind is not served.
 //
 // Whatever fails on the way to its grave, it is deleted: somebody may be in the middle of an incident.
+//
+// What is purged is deleted by who purges.
 func (s *store) Delete(ctx context.Context, key cache.Key) error {
-	if s.graves == nil {
+	if s.graves == nil && s.purges == nil {
 		return s.inner.Delete(ctx, key)
 	}
 	obj, _, flaw, errOpen := s.open(ctx, key)
@@ -106,7 +118,10 @@ func (s *store) Delete(ctx context.Context, key cache.Key) error {
 		return errOpen
 	case errOpen == nil:
 		obj.Close()
-		if flaw == nil {
+		if errors.Is(flaw, ErrPurged) {
+			return cache.ErrNotExist
+		}
+		if flaw == nil && s.graves != nil {
 			s.bury(ctx, cache.Entry{Key: key, Record: obj.Record})
 		}
 	}

@@ -34,6 +34,8 @@ type Options struct {
 	Now func() time.Time
 	// Graves keep entries from coming back after they were deleted. Nil: nothing does.
 	Graves Graves
+	// Purges hide what was purged. Nil: nothing is.
+	Purges Purges
 }
 
 // store is a [cache.Store] that seals what goes into another and verifies what comes out.
@@ -42,6 +44,7 @@ type store struct {
 	marker cache.Marker // nil if inner keeps no notes
 	keys   keyring.Keys
 	graves Graves // nil: none
+	purges Purges // nil: none
 	now    func() time.Time
 	log    *slog.Logger
 	quiet  *quiet
@@ -55,12 +58,12 @@ type store struct {
 // An entry whose seal is not good is never given out. It is set aside, or deleted where the store has no place for that, and is
 // [cache.ErrDamaged]; one that another, newer server seems to have sealed is left alone and is [cache.ErrNotExist]. One that was deleted
 // and is back is treated like one with a broken seal, but for the few minutes that a deletion may take, in which it is
-// [cache.ErrNotExist]. Objects come from inner as they are, so that the kernel can still move their bytes; their SetAside buries first.
+// [cache.ErrNotExist]. One that is purged is left where it is, and is [cache.ErrNotExist]. Objects come from inner as they are, so that the kernel can still move their bytes; their SetAside buries first.
 func New(inner cache.Store, keys keyring.Keys, options Options) cache.Store {
 	if len(keys) == 0 {
 		panic("seal: no keys") // every entry would be taken for forged: a bug
 	}
-	s := &store{inner: inner, keys: keys, graves: options.Graves, log: options.Logger}
+	s := &store{inner: inner, keys: keys, graves: options.Graves, purges: options.Purges, log: options.Logger}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -201,6 +204,11 @@ func (s *store) Create(ctx context.Context, key cache.Key) (cache.Draft, error) 
 	inner, err := s.inner.Create(ctx, key)
 	if errors.Is(err, cache.ErrExist) {
 		obj, errOpen := s.Open(ctx, key)
+		if errors.Is(errOpen, ErrPurged) {
+			if errClear := s.clear(ctx, key); errClear != nil {
+				return nil, errClear
+			}
+		}
 		switch {
 		case errOpen == nil:
 			obj.Close()
@@ -218,7 +226,8 @@ func (s *store) Create(ctx context.Context, key cache.Key) (cache.Draft, error) 
 }
 
 // List implements [cache.Store]. An entry whose seal is not good comes with an error that says why: it is there, and can be deleted.
-// One that a later release sealed comes without, and one whose deletion may be under way does not come.
+// One that a later release sealed comes without. One that is purged or
+// whose deletion may be under way does not come.
 func (s *store) List(ctx context.Context, workspace cache.Workspace) iter.Seq2[cache.Entry, error] {
 	return func(yield func(cache.Entry, error) bool) {
 		for entry, err := range s.inner.List(ctx, workspace) {

@@ -85,6 +85,8 @@ func Run(t *testing.T, open func(t *testing.T) cache.Store, options ...Option) {
 		{"SetAside", testSetAside},
 		{"Marks", testMarks},
 		{"RaceOfMarks", testRaceOfMarks},
+		{"Quarantine", testQuarantine},
+		{"RaceOfQuarantiners", testRaceOfQuarantiners},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(t, s) })
 	}
