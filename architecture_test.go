@@ -16,7 +16,7 @@ const module = "github.com/bezoar-cache/bezoar/"
 // mayImport lists, for each package, the packages of this module that it may import outside of tests. Arrows point toward cache, and from it to artifact. A new package or a new arrow is a decision: it is made here.
 var mayImport = map[string][]string{
 	"cmd/bezoar": {"internal/agent", "internal/artifact", "internal/audit", "internal/cache", "internal/config", "internal/divergence", "internal/doctor", "internal/health", "internal/keyring", "internal/ledger",
-		"internal/server", "internal/store/aead", "internal/store/azure", "internal/store/bucket", "internal/store/fs", "internal/store/gcs", "internal/store/metrics",
+		"internal/scrub", "internal/server", "internal/store/aead", "internal/store/azure", "internal/store/bucket", "internal/store/fs", "internal/store/gcs", "internal/store/metrics",
 		"internal/store/recorded", "internal/store/s3", "internal/store/seal", "internal/store/spool", "internal/store/tier", "internal/store/traced", "internal/tracing", "internal/trust", "internal/trust/oidc",
 		"internal/trust/policy", "internal/watch"},
 	"internal/agent":                   {},
@@ -30,6 +30,7 @@ var mayImport = map[string][]string{
 	"internal/health":                  {},
 	"internal/keyring":                 {},
 	"internal/ledger":                  {"internal/audit", "internal/cache", "internal/divergence", "internal/trust"},
+	"internal/scrub":                   {"internal/cache"},
 	"internal/server":                  {"internal/artifact", "internal/cache", "internal/trust"},
 	"internal/store/aead":              {"internal/keyring", "internal/store/bucket"},
 	"internal/store/azure":             {"internal/store/bucket"},
@@ -78,7 +79,7 @@ var onlyIn = map[string]string{
 	"go.opentelemetry.io/otel/sdk":        "internal/tracing",
 	"go.opentelemetry.io/otel":            "internal/server internal/store/spool internal/store/traced internal/tracing",
 	"github.com/tink-crypto/tink-go":      "internal/store/aead",
-	"github.com/prometheus/client_golang": "internal/divergence internal/audit internal/health internal/server internal/store/metrics internal/store/recorded internal/store/seal internal/store/spool internal/store/tier internal/trust/oidc cmd/bezoar",
+	"github.com/prometheus/client_golang": "internal/divergence internal/audit internal/health internal/scrub internal/server internal/store/metrics internal/store/recorded internal/store/seal internal/store/spool internal/store/tier internal/trust/oidc cmd/bezoar",
 }
 
 type goPackage struct {

@@ -22,6 +22,7 @@ import (
 	"github.com/bezoar-cache/bezoar/internal/divergence"
 	"github.com/bezoar-cache/bezoar/internal/health"
 	"github.com/bezoar-cache/bezoar/internal/ledger"
+	"github.com/bezoar-cache/bezoar/internal/scrub"
 	"github.com/bezoar-cache/bezoar/internal/server"
 	"github.com/bezoar-cache/bezoar/internal/store/seal"
 	"github.com/bezoar-cache/bezoar/internal/tracing"
@@ -95,6 +96,7 @@ type app struct {
 	auditFacts []fact
 	onRecord   bool // the start is on record, and so is the end to be
 	keeper     *audit.Keeper
+	scrub      *scrub.Scrubber // nil with --scrub-rate 0
 	closers    []func() error
 	tls        *tls.Config
 	server     *server.Server
@@ -178,6 +180,9 @@ func (a *app) run(ctx context.Context) error {
 	if a.policy != nil {
 		group.Go(func() error { return a.identities.Run(background) })
 		group.Go(func() error { a.policy.Run(background); return nil })
+	}
+	if a.scrub != nil {
+		group.Go(func() error { a.scrub.Run(failed); return nil }) // it has no part in ending in order
 	}
 	for _, l := range a.listeners {
 		group.Go(func() error { return ignoreClosed(a.server.Serve(l, a.tls)) })

@@ -89,6 +89,7 @@ func (a *app) openBackend(ctx context.Context, ring *keyring.Ring, recorder *rec
 	if err := seal.Claim(ctx, dir, ring.Derive("seal")); err != nil {
 		return nil, err
 	}
+	a.openScrub(dir, recorder.Over(dir.Unverified()), dir, ring)
 	return recorder.Over(dir), nil
 }
 
@@ -119,7 +120,9 @@ func (a *app) openBucketBackend(ctx context.Context, ring *keyring.Ring, recorde
 	if err := seal.Claim(ctx, remote, keys); err != nil { // before the spool sends anything
 		return nil, err
 	}
-	queued, err := a.openSpool(recorder.OverRemote(remote, func(e cache.Entry) bool { return seal.Verify(keys, e.Key, e.Record) == nil }))
+	good := func(e cache.Entry) bool { return seal.Verify(keys, e.Key, e.Record) == nil }
+	a.openScrub(remote, readOnly{recorder.OverRemote(remote.WithBodies(), good)}, remote, ring)
+	queued, err := a.openSpool(recorder.OverRemote(remote, good))
 	if err != nil {
 		return nil, err
 	}

@@ -43,6 +43,9 @@ type Config struct {
 	Redirect    string        `name:"redirect" default:"off" enum:"off,on" help:"Whether downloads are redirected to signed URLs of the bucket, where nothing verifies them on the way"`
 	RedirectTTL time.Duration `name:"redirect-ttl" default:"5m" min:"1s" max:"1h" needs:"redirect" help:"How long the signed URL of a redirect is good for"`
 
+	ScrubRate  Size          `name:"scrub-rate" default:"4MiB" min:"0" max:"1TiB" help:"Most bytes in a second that are read in the background to find what the storage has damaged, in bytes or with a unit; 0: nothing is read"`
+	ScrubEvery time.Duration `name:"scrub-every" default:"720h" min:"1s" max:"8760h" help:"Least time from the beginning of one reading of all that is stored to that of the next"`
+
 	PublicURL PublicURL `name:"public-url" example:"https://cache.example.com" help:"URL under which clients reach this server; printed at start"`
 	TLSCert   Path      `name:"tls-cert" example:"/etc/bezoar/tls.crt" help:"File with the TLS certificate chain, PEM; needs --tls-key"`
 	TLSKey    Path      `name:"tls-key" example:"/etc/bezoar/tls.key" help:"File with the key of the TLS certificate, PEM; needs --tls-cert"`

@@ -117,6 +117,13 @@ func (s *Store) trouble(doing string, err error) error {
 	return fmt.Errorf("%s in %s: %w", doing, s.bucket.URL(), err)
 }
 
+// WithBodies returns the store without [Options].Redirect, for whoever reads bodies himself.
+func (s *Store) WithBodies() *Store {
+	own := *s
+	own.opts.Redirect = 0
+	return &own
+}
+
 // maxReopened bounds how often Open looks anew because the object was replaced or deleted between its answer and its first bytes.
 const maxReopened = 3
 
