@@ -55,9 +55,15 @@ type Marker interface {
 
 // Walker is what a [Store] may be able to do beside: yield what it has in an order that stays, so that who looks at all of it can be interrupted.
 type Walker interface {
-	// Walk yields the entries of a workspace, of all workspaces if it is empty, that come behind a position, the empty one being the beginning.
-	// Bodies are not read. An error is trouble of the store that comes with no step; the walk goes on after it if it can.
-	Walk(ctx context.Context, workspace Workspace, after string, way Way) iter.Seq2[Step, error]
+	// Walk yields the entries of a part of the store that come behind a position, the empty one being the beginning. Bodies are not
+	// read. An error is trouble of the store that comes with no step; the walk goes on after it if it can.
+	Walk(ctx context.Context, part Part, after string, way Way) iter.Seq2[Step, error]
+}
+
+// Part is a scope of a workspace; the whole workspace without a scope, and all of them without a workspace.
+type Part struct {
+	Workspace Workspace
+	Scope     Scope
 }
 
 // Way is what a [Walker] does with what is no entry.

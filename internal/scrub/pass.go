@@ -36,7 +36,7 @@ func (s *Scrubber) pass(ctx context.Context, at *position) (complete bool, err e
 	t := &turn{Scrubber: s, ctx: watched, watch: time.AfterFunc(stall, func() { cancel(errStalled) }), saved: now, asked: now}
 	defer t.watch.Stop()
 	var failed error // trouble after which nothing came
-	for step, err := range s.opts.Walker.Walk(watched, "", at.Position, cache.SetAside) {
+	for step, err := range s.opts.Walker.Walk(watched, cache.Part{}, at.Position, cache.SetAside) {
 		t.alive()
 		if err == nil {
 			failed = nil

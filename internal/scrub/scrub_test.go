@@ -49,9 +49,9 @@ type walker struct {
 	final   bool
 }
 
-func (w *walker) Walk(ctx context.Context, workspace cache.Workspace, after string, way cache.Way) iter.Seq2[cache.Step, error] {
+func (w *walker) Walk(ctx context.Context, part cache.Part, after string, way cache.Way) iter.Seq2[cache.Step, error] {
 	return func(yield func(cache.Step, error) bool) {
-		for step, err := range w.Store.Walk(ctx, workspace, after, way) {
+		for step, err := range w.Store.Walk(ctx, part, after, way) {
 			if w.trouble != nil {
 				if err := w.trouble(step.Position); err != nil {
 					if !yield(cache.Step{}, err) || w.final {
@@ -353,7 +353,7 @@ func TestPartsThatCannotBeListed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, 10)
 		var order []string
-		for step := range b.store.Walk(t.Context(), "", "", cache.LeaveAlone) {
+		for step := range b.store.Walk(t.Context(), cache.Part{}, "", cache.LeaveAlone) {
 			order = append(order, step.Position)
 		}
 		b.walker.trouble = func(at string) error {

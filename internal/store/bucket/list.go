@@ -22,7 +22,7 @@ const (
 // entry costs a request more.
 func (s *Store) List(ctx context.Context, workspace cache.Workspace) iter.Seq2[cache.Entry, error] {
 	return func(yield func(cache.Entry, error) bool) {
-		for step, err := range s.Walk(ctx, workspace, "", cache.SetAside) {
+		for step, err := range s.Walk(ctx, cache.Part{Workspace: workspace}, "", cache.SetAside) {
 			switch {
 			case step.Stuck != nil:
 				err = step.Stuck
@@ -42,11 +42,14 @@ func (s *Store) List(ctx context.Context, workspace cache.Workspace) iter.Seq2[c
 var _ cache.Walker = (*Store)(nil)
 
 // Walk implements [cache.Walker]. A position is the name of an object; all storages list in the order of names. A listing that breaks off ends the walk.
-func (s *Store) Walk(ctx context.Context, workspace cache.Workspace, after string, way cache.Way) iter.Seq2[cache.Step, error] {
+func (s *Store) Walk(ctx context.Context, part cache.Part, after string, way cache.Way) iter.Seq2[cache.Step, error] {
 	return func(yield func(cache.Step, error) bool) {
 		prefix := s.root + "/"
-		if workspace != "" {
-			prefix += layout.FileName(string(workspace)) + "/"
+		for _, name := range []string{string(part.Workspace), string(part.Scope)} {
+			if name == "" {
+				break
+			}
+			prefix += layout.FileName(name) + "/"
 		}
 		if err := ctx.Err(); err != nil {
 			yield(cache.Step{}, s.trouble("list entries", err))

@@ -73,6 +73,6 @@ func (s *Store) List(ctx context.Context, workspace cache.Workspace) iter.Seq2[c
 			}
 			return yield(step.Entry, err)
 		}}
-		w.begin(ctx, workspace)
+		w.begin(ctx, cache.Part{Workspace: workspace})
 	}
 }

@@ -18,19 +18,19 @@ import (
 var _ cache.Walker = (*Store)(nil)
 
 // Walk implements [cache.Walker], in the order of file names. A position is the path of a file below entries/.
-func (s *Store) Walk(ctx context.Context, workspace cache.Workspace, after string, way cache.Way) iter.Seq2[cache.Step, error] {
+func (s *Store) Walk(ctx context.Context, part cache.Part, after string, way cache.Way) iter.Seq2[cache.Step, error] {
 	return func(yield func(cache.Step, error) bool) {
 		w := walker{store: s, way: way, sorted: true, yield: yield}
 		if after != "" {
 			w.after = strings.Split(after, "/")
 		}
-		w.begin(ctx, workspace)
+		w.begin(ctx, part)
 	}
 }
 
-// Walk is that of the store, and leaves all as it is.
-func (r *Reader) Walk(ctx context.Context, workspace cache.Workspace, after string) iter.Seq2[cache.Step, error] {
-	return r.store.Walk(ctx, workspace, after, cache.LeaveAlone)
+// Walk implements [cache.Walker]. A reader leaves all as it is, whatever the way.
+func (r *Reader) Walk(ctx context.Context, part cache.Part, after string, _ cache.Way) iter.Seq2[cache.Step, error] {
+	return r.store.Walk(ctx, part, after, cache.LeaveAlone)
 }
 
 type walker struct {
@@ -41,15 +41,20 @@ type walker struct {
 	yield  func(cache.Step, error) bool
 }
 
-func (w *walker) begin(ctx context.Context, workspace cache.Workspace) {
-	if workspace == "" {
-		w.walk(ctx, nil, w.after)
-		return
+func (w *walker) begin(ctx context.Context, part cache.Part) {
+	var at []string
+	after := w.after
+	for _, name := range []string{string(part.Workspace), string(part.Scope)} {
+		if name == "" {
+			break
+		}
+		below, skip := behind(layout.FileName(name), after)
+		if skip {
+			return
+		}
+		at, after = append(at, layout.FileName(name)), below
 	}
-	name := layout.FileName(string(workspace))
-	if after, skip := behind(name, w.after); !skip {
-		w.walk(ctx, []string{name}, after)
-	}
+	w.walk(ctx, at, after)
 }
 
 // behind tells what of a position is left below name, and whether all there is before it.
