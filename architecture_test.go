@@ -17,7 +17,7 @@ const module = "github.com/bezoar-cache/bezoar/"
 var mayImport = map[string][]string{
 	"cmd/bezoar": {"internal/agent", "internal/artifact", "internal/audit", "internal/cache", "internal/config", "internal/divergence", "internal/doctor", "internal/health", "internal/keyring", "internal/ledger",
 		"internal/scrub", "internal/server", "internal/store/aead", "internal/store/azure", "internal/store/bucket", "internal/store/fs", "internal/store/gcs", "internal/store/metrics",
-		"internal/store/recorded", "internal/store/s3", "internal/store/seal", "internal/store/spool", "internal/store/tier", "internal/store/traced", "internal/tracing", "internal/trust", "internal/trust/oidc",
+		"internal/store/recorded", "internal/store/s3", "internal/store/seal", "internal/store/spool", "internal/store/tier", "internal/store/traced", "internal/store/watched", "internal/tracing", "internal/trust", "internal/trust/oidc",
 		"internal/trust/policy", "internal/watch"},
 	"internal/agent":                   {},
 	"internal/artifact":                {},
@@ -49,6 +49,7 @@ var mayImport = map[string][]string{
 	"internal/store/storetest":         {"internal/artifact", "internal/cache"},
 	"internal/store/tier":              {"internal/cache", "internal/store/layout"},
 	"internal/store/traced":            {"internal/cache", "internal/store/metrics"},
+	"internal/store/watched":           {"internal/cache", "internal/store/metrics"},
 	"internal/strictyaml":              {},
 	"internal/tracing":                 {},
 	"internal/trust":                   {"internal/cache", "internal/keyring", "internal/trust/oidc", "internal/trust/policy", "internal/trust/session"},

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
@@ -24,7 +25,9 @@ import (
 	"github.com/bezoar-cache/bezoar/internal/ledger"
 	"github.com/bezoar-cache/bezoar/internal/scrub"
 	"github.com/bezoar-cache/bezoar/internal/server"
+	"github.com/bezoar-cache/bezoar/internal/store/fs"
 	"github.com/bezoar-cache/bezoar/internal/store/seal"
+	"github.com/bezoar-cache/bezoar/internal/store/tier"
 	"github.com/bezoar-cache/bezoar/internal/tracing"
 	"github.com/bezoar-cache/bezoar/internal/trust"
 	"github.com/bezoar-cache/bezoar/internal/trust/oidc"
@@ -96,7 +99,9 @@ type app struct {
 	auditFacts []fact
 	onRecord   bool // the start is on record, and so is the end to be
 	keeper     *audit.Keeper
-	scrub      *scrub.Scrubber // nil with --scrub-rate 0
+	scrub      *scrub.Scrubber            // nil with --scrub-rate 0
+	spool      *fs.Store                  // the directory of the spool, if there is one
+	tier       atomic.Pointer[tier.Store] // nil unless it shares a disk with the spool
 	closers    []func() error
 	tls        *tls.Config
 	server     *server.Server

@@ -20,6 +20,7 @@ import (
 	"github.com/bezoar-cache/bezoar/internal/store/spool"
 	"github.com/bezoar-cache/bezoar/internal/store/tier"
 	"github.com/bezoar-cache/bezoar/internal/store/traced"
+	"github.com/bezoar-cache/bezoar/internal/store/watched"
 )
 
 // startupCheck bounds the tries on the bucket at the start.
@@ -57,11 +58,13 @@ func (a *app) openStore(ctx context.Context, ring *keyring.Ring) (_ cache.Store,
 	} else {
 		a.openDivergences(seal.New(a.direct, ring.Derive("seal"), sealing))
 	}
-	measured := storemetrics.New(sealed, a.registry)
-	if a.traces == nil {
-		return measured, nil
+	whole := storemetrics.New(sealed, a.registry)
+	if a.traces != nil {
+		whole = traced.New(whole)
 	}
-	return traced.New(measured), nil
+	seen := watched.New(whole, time.Now)
+	a.causes.Add("store", seen.Degraded)
+	return seen.Whole(), nil
 }
 
 // bury keeps entries that are no more from being put back: also those that somebody with the storage took away, for whose key there is another one
@@ -82,7 +85,7 @@ func (a *app) openBackend(ctx context.Context, ring *keyring.Ring, recorder *rec
 		return a.openBucketBackend(ctx, ring, recorder)
 	}
 	a.place = a.cfg.Store.Path
-	dir, err := a.openDirectory(a.place, false)
+	dir, err := a.openDirectory(a.place, fs.Options{})
 	if err != nil {
 		return nil, err
 	}
@@ -95,8 +98,9 @@ func (a *app) openBackend(ctx context.Context, ring *keyring.Ring, recorder *rec
 
 // openDirectory opens a directory that holds entries, until the server's end. Those of spool and tier are for one server alone: two would take each
 // other's uploads for lost, and serve what the other one deleted.
-func (a *app) openDirectory(dir string, alone bool) (*fs.Store, error) {
-	store, err := fs.Open(dir, fs.Options{Logger: a.log, Now: time.Now, Alone: alone})
+func (a *app) openDirectory(dir string, options fs.Options) (*fs.Store, error) {
+	options.Logger, options.Now = a.log, time.Now
+	store, err := fs.Open(dir, options)
 	if err != nil {
 		return nil, err
 	}
@@ -141,6 +145,13 @@ func (a *app) openBucketBackend(ctx context.Context, ring *keyring.Ring, recorde
 	return a.openTier(queued, temp)
 }
 
+// giveWay has the tier give up copies when the disk is full that it shares with the spool: an upload is worth more than a copy.
+func (a *app) giveWay() {
+	if front := a.tier.Load(); front != nil {
+		front.GiveWay()
+	}
+}
+
 func (a *app) openRemote(ctx context.Context, ring *keyring.Ring, temp string) (*bucket.Store, error) {
 	check, cancel := context.WithTimeout(ctx, startupCheck)
 	defer cancel()
@@ -161,10 +172,11 @@ func (a *app) openRemote(ctx context.Context, ring *keyring.Ring, temp string) (
 }
 
 func (a *app) openSpool(remote spool.Remote) (*spool.Store, error) {
-	local, err := a.openDirectory(string(a.cfg.SpoolDir), true)
+	local, err := a.openDirectory(string(a.cfg.SpoolDir), fs.Options{Alone: true, Full: a.giveWay})
 	if err != nil {
 		return nil, err
 	}
+	a.spool = local
 	wait, limited := a.cfg.WriteWait.Limit()
 	if !limited {
 		wait = spool.Forever
@@ -194,18 +206,23 @@ func (a *app) openTier(inner cache.Store, temp string) (cache.Store, error) {
 		options.VerifyAhead = -1
 	}
 	var local cache.Store
+	isShared := false
 	if a.cfg.TierDir != "" {
-		dir, err := a.openDirectory(string(a.cfg.TierDir), true)
+		dir, err := a.openDirectory(string(a.cfg.TierDir), fs.Options{Alone: true})
 		if err != nil {
 			return nil, err
 		}
 		local, options.Size = dir, int64(a.cfg.TierSize)
+		isShared = dir.SharesDisk(a.spool)
 	}
 	front, err := tier.Open(inner, local, options)
 	if err != nil {
 		return nil, err
 	}
 	a.atEnd(front.Close)
+	if isShared {
+		a.tier.Store(front)
+	}
 	a.causes.Add("tier", front.Degraded)
 	return front.Store(), nil
 }

@@ -28,7 +28,7 @@ const help = "1 while a part of the server does not work as it should, by cause.
 	"divergences: what main and others made differently is not looked for, it is later. " +
 	"audit: the audit log cannot be written, it is later. audit_chain: the audit log was changed by somebody, or cannot be sealed. " +
 	"spool: uploads wait for the bucket for too long. tier: the local disk of the tier does not work, reads go to the bucket. " +
-	"scrub: damaged entries were found in the last day, or what is stored cannot be read. traces: spans cannot be exported, they are lost."
+	"store: entries cannot be read or stored. scrub: damaged entries were found in the last day, or what is stored cannot be read. traces: spans cannot be exported, they are lost."
 
 // Options configure [Causes].
 type Options struct {

@@ -27,7 +27,7 @@ func (s *Store) Create(ctx context.Context, key cache.Key) (cache.Draft, error) 
 	path := s.session.file(strconv.FormatUint(s.drafts.Add(1), 10))
 	file, err := createFile(path)
 	if err != nil {
-		return nil, trouble(fmt.Sprintf("begin the entry %q", key), err)
+		return nil, s.writeTrouble(fmt.Sprintf("begin the entry %q", key), err)
 	}
 	return &draft{store: s, key: key, path: path, file: file}, nil
 }
@@ -80,7 +80,7 @@ func (d *draft) Write(p []byte) (int, error) {
 	n, err := d.file.Write(p)
 	d.size += int64(n)
 	if err != nil {
-		d.err = trouble(fmt.Sprintf("write the entry %q", d.key), err)
+		d.err = d.store.writeTrouble(fmt.Sprintf("write the entry %q", d.key), err)
 	}
 	return n, d.err
 }
@@ -114,7 +114,7 @@ func (d *draft) Commit(ctx context.Context, record cache.Record) error {
 		return fmt.Errorf("%s: %w", doing, err)
 	}
 	if _, err := d.file.Write(tail); err != nil {
-		return trouble(doing, err)
+		return d.store.writeTrouble(doing, err)
 	}
 	info, err := d.file.Stat()
 	if err != nil {
@@ -123,7 +123,7 @@ func (d *draft) Commit(ctx context.Context, record cache.Record) error {
 	// Closed before it is linked: NFS promises others the bytes of a closed file only, and tells errors of
 	// writing at the close.
 	if err := d.file.Close(); err != nil {
-		return trouble(doing, err)
+		return d.store.writeTrouble(doing, err)
 	}
 	final := d.store.path(d.key)
 	if err := d.publish(ctx, final, doing); err != nil {
@@ -159,10 +159,10 @@ func (d *draft) publish(ctx context.Context, final, doing string) error {
 			// A directory that goes while MkdirAll is at it makes that say either of these.
 			err := os.MkdirAll(filepath.Dir(final), dirMode)
 			if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrExist) {
-				return trouble(doing, err)
+				return d.store.writeTrouble(doing, err)
 			}
 		default:
-			return trouble(doing, err)
+			return d.store.writeTrouble(doing, err)
 		}
 	}
 	return fmt.Errorf("%s: others changed its place %d times meanwhile: %w", doing, publishAttempts, err)
