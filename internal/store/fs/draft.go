@@ -25,19 +25,23 @@ func (s *Store) Create(ctx context.Context, key cache.Key) (cache.Draft, error) 
 		return nil, err
 	}
 	path := s.session.file(strconv.FormatUint(s.drafts.Add(1), 10))
-	file, err := createFile(path)
+	file, err := s.createFile(path)
 	if err != nil {
 		return nil, s.writeTrouble(fmt.Sprintf("begin the entry %q", key), err)
 	}
 	return &draft{store: s, key: key, path: path, file: file}, nil
 }
 
-// createFile also works after somebody cleared tmp/.
-func createFile(path string) (*os.File, error) {
+// createFile also works after somebody cleared tmp/. But what is not there any more, such as a disk that was unmounted, is not made anew: it would lie in
+// another one's place.
+func (s *Store) createFile(path string) (*os.File, error) {
 	const flags = os.O_WRONLY | os.O_CREATE | os.O_EXCL
 	file, err := os.OpenFile(path, flags, fileMode)
 	if !errors.Is(err, fs.ErrNotExist) {
 		return file, err
+	}
+	if err := s.isThere(); err != nil {
+		return nil, err
 	}
 	if err := os.MkdirAll(filepath.Dir(path), dirMode); err != nil {
 		return nil, err

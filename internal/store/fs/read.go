@@ -86,6 +86,9 @@ func (s *Store) open(ctx context.Context, key cache.Key, verify func(context.Con
 		return nil, s.setAside(f, d)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
+		if err := s.vanished(); err != nil {
+			return nil, trouble(doing(), err)
+		}
 		return nil, cache.ErrNotExist
 	}
 	return nil, trouble(doing(), err)

@@ -60,7 +60,9 @@ type Store struct {
 	memo    *memo
 	buffers sync.Pool     // *[verifyChunk]byte
 	drafts  atomic.Uint64 // counts drafts, for names
-	asides  sync.Mutex    // one pruning of damaged/ at a time
+	looked  atomic.Int64  // when it was last seen to be there, in nanoseconds since 1970
+	gone    atomic.Pointer[error]
+	asides  sync.Mutex // one pruning of damaged/ at a time
 
 	// os.Link and os.Rename; tests put something before or behind them.
 	link, rename func(from, to string) error
