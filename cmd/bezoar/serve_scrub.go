@@ -13,28 +13,21 @@ import (
 	"github.com/bezoar-cache/bezoar/internal/store/seal"
 )
 
-// leases keeps work from being done by several servers at once.
-type leases interface {
-	Lease(ctx context.Context, name, holder string, ttl time.Duration) (bool, error)
-}
-
 // openScrub makes what reads all that is stored, below spool and tier. What it finds is judged by its seal, buried and noted in the ledger like what a
 // request finds.
 func (a *app) openScrub(walker cache.Walker, bodies cache.Store, marks cache.Marker, ring *keyring.Ring) {
 	if a.cfg.ScrubRate == 0 {
 		return
 	}
+	holder := rand.Text()
 	options := scrub.Options{
 		Walker: walker,
 		Store:  seal.New(bodies, ring.Derive("seal"), seal.Options{Logger: a.log, Registerer: a.registry, Now: time.Now, Graves: a.graves}),
-		Marks:  marks, Rate: int64(a.cfg.ScrubRate), Every: a.cfg.ScrubEvery,
+		Lease: func(ctx context.Context, ttl time.Duration) (bool, error) {
+			return a.ledger.Lease(ctx, "scrub", holder, ttl)
+		},
+		Marks: marks, Rate: int64(a.cfg.ScrubRate), Every: a.cfg.ScrubEvery,
 		Logger: a.log, Registerer: a.registry, Now: time.Now,
-	}
-	if ledger, ok := any(a.ledger).(leases); ok {
-		holder := rand.Text()
-		options.Lease = func(ctx context.Context, ttl time.Duration) (bool, error) {
-			return ledger.Lease(ctx, "scrub", holder, ttl)
-		}
 	}
 	a.scrub = scrub.New(options)
 	a.causes.Add("scrub", a.scrub.Degraded)
