@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -52,13 +53,17 @@ type walker struct {
 func (w *walker) Walk(ctx context.Context, part cache.Part, after string, way cache.Way) iter.Seq2[cache.Step, error] {
 	return func(yield func(cache.Step, error) bool) {
 		for step, err := range w.Store.Walk(ctx, part, after, way) {
-			if w.trouble != nil {
-				if err := w.trouble(step.Position); err != nil {
-					if !yield(cache.Step{}, err) || w.final {
-						return
-					}
-					continue
+			made := scrubs(func() error {
+				if w.trouble == nil {
+					return nil
 				}
+				return w.trouble(step.Position)
+			})
+			if made != nil {
+				if !yield(cache.Step{}, made) || w.final {
+					return
+				}
+				continue
 			}
 			if !yield(step, err) {
 				return
@@ -75,11 +80,15 @@ type reads struct {
 }
 
 func (r *reads) Open(ctx context.Context, key cache.Key) (*cache.Object, error) {
-	r.keys = append(r.keys, key.Hash)
-	if r.fail != nil {
-		if err := r.fail(key); err != nil {
-			return nil, err
+	err := scrubs(func() error {
+		r.keys = append(r.keys, key.Hash)
+		if r.fail == nil {
+			return nil
 		}
+		return r.fail(key)
+	})
+	if err != nil {
+		return nil, err
 	}
 	return r.Store.Open(ctx, key)
 }
@@ -97,7 +106,7 @@ func newBench(t *testing.T, entries int) *bench {
 		}
 	}
 	b := &bench{t: t, dir: dir, store: store, walker: &walker{Store: store}, reads: &reads{Store: store.Unverified()}, log: new(bytes.Buffer)}
-	b.opts = Options{Walker: b.walker, Store: b.reads, Marks: store, Rate: rate, Every: 24 * time.Hour, Logger: slog.New(slog.NewTextHandler(b.log, nil))}
+	b.opts = Options{Walker: b.walker, Store: b.reads, Marks: store, Rate: rate, Every: 24 * time.Hour, Logger: slog.New(slog.NewTextHandler(logged{b.log}, nil))}
 	return b
 }
 
@@ -110,10 +119,30 @@ func (b *bench) start() (s *Scrubber, stop func()) {
 	return s, func() { cancel(); <-done }
 }
 
+// turns orders what tests and scrubs do with the same variables: while time passes, they are the scrubs', and else the tests'.
+var turns sync.Mutex
+
+// scrubs runs something that a scrub does.
+func scrubs[T any](do func() T) T {
+	turns.Lock()
+	defer turns.Unlock()
+	return do()
+}
+
 // pass lets time pass.
 func pass(d time.Duration) {
+	give := func() bool { return true }
+	scrubs(give)
 	time.Sleep(d) //nolint:forbidigo // of a bubble's clock
 	synctest.Wait()
+	scrubs(give)
+}
+
+// logged is a log that tests read.
+type logged struct{ to *bytes.Buffer }
+
+func (l logged) Write(p []byte) (int, error) {
+	return len(p), scrubs(func() error { _, err := l.to.Write(p); return err })
 }
 
 // rot flips a byte of an entry and leaves the times of its file alone, as a disk does.
@@ -382,11 +411,13 @@ func TestOneOfSeveral(t *testing.T) {
 		var until time.Time
 		lease := func(name string) func(context.Context, time.Duration) (bool, error) {
 			return func(_ context.Context, ttl time.Duration) (bool, error) {
-				if holder != name && time.Now().Before(until) {
-					return false, nil
-				}
-				holder, until = name, time.Now().Add(ttl)
-				return true, nil
+				return scrubs(func() bool {
+					if holder != name && time.Now().Before(until) {
+						return false
+					}
+					holder, until = name, time.Now().Add(ttl)
+					return true
+				}), nil
 			}
 		}
 		b.opts.Lease = lease("a")

@@ -23,7 +23,7 @@ type flawError string
 func (f flawError) Error() string { return string(f) }
 
 // Is makes it [cache.ErrDamaged] to those who ask.
-func (flawError) Is(target error) bool { return target == cache.ErrDamaged } //nolint:errorlint // that is what Is is for
+func (flawError) Is(target error) bool { return target == cache.ErrDamaged }
 
 // Verify reads the body of an open entry to its end and holds it against size and SHA-256 of the record. After each piece it calls moved with the
 // bytes of that; an error of moved ends the reading and is returned as it is. [cache.ErrDamaged] if the body does not fit: then it is the caller's to set

@@ -45,11 +45,11 @@ var _ cache.Walker = (*Store)(nil)
 func (s *Store) Walk(ctx context.Context, part cache.Part, after string, way cache.Way) iter.Seq2[cache.Step, error] {
 	return func(yield func(cache.Step, error) bool) {
 		prefix := s.root + "/"
-		for _, name := range []string{string(part.Workspace), string(part.Scope)} {
-			if name == "" {
-				break
+		if part.Workspace != "" {
+			prefix += layout.FileName(string(part.Workspace)) + "/"
+			if part.Scope != "" {
+				prefix += layout.FileName(string(part.Scope)) + "/"
 			}
-			prefix += layout.FileName(name) + "/"
 		}
 		if err := ctx.Err(); err != nil {
 			yield(cache.Step{}, s.trouble("list entries", err))

@@ -9,6 +9,7 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/bezoar-cache/bezoar/internal/cache"
@@ -104,7 +105,7 @@ func (w *walker) visitAll(ctx context.Context, at, after []string, names []fs.Di
 		if skip || e.Name()[0] == '.' { // no name of ours; NFS and rsync keep such files for a while
 			continue
 		}
-		if !w.visit(ctx, append(at[:len(at):len(at)], e.Name()), below, e) {
+		if !w.visit(ctx, append(slices.Clip(at), e.Name()), below, e) {
 			return false
 		}
 	}
