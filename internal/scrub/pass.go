@@ -116,7 +116,7 @@ func (t *turn) keep(at position) error {
 func (t *turn) step(step cache.Step) error {
 	if step.Damage != nil {
 		t.damaged(step, step.Damage, step.Stuck)
-		return nil
+		return nil //nolint:nilerr // damage is found, and no trouble
 	}
 	if err := t.wait(perEntry); err != nil {
 		return err
@@ -136,7 +136,7 @@ func (t *turn) step(step cache.Step) error {
 		return err
 	}
 	t.trouble("the scrub cannot read an entry", err)
-	return nil //nolint:nilerr // one entry holds nobody up
+	return nil
 }
 
 func (t *turn) entry(step cache.Step) error {
