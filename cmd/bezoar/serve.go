@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
@@ -22,9 +23,12 @@ import (
 	"github.com/bezoar-cache/bezoar/internal/health"
 	"github.com/bezoar-cache/bezoar/internal/ledger"
 	"github.com/bezoar-cache/bezoar/internal/purge"
+	"github.com/bezoar-cache/bezoar/internal/scrub"
 	"github.com/bezoar-cache/bezoar/internal/server"
 	"github.com/bezoar-cache/bezoar/internal/store/breaker"
+	"github.com/bezoar-cache/bezoar/internal/store/fs"
 	"github.com/bezoar-cache/bezoar/internal/store/seal"
+	"github.com/bezoar-cache/bezoar/internal/store/tier"
 	"github.com/bezoar-cache/bezoar/internal/tracing"
 	"github.com/bezoar-cache/bezoar/internal/trust"
 	"github.com/bezoar-cache/bezoar/internal/trust/oidc"
@@ -100,6 +104,9 @@ type app struct {
 	keeper     *audit.Keeper
 	breaker    *breaker.Breaker
 	purges     *purge.Keeper
+	scrub      *scrub.Scrubber            // nil with --scrub-rate 0
+	spool      *fs.Store                  // the directory of the spool, if there is one
+	tier       atomic.Pointer[tier.Store] // nil unless it shares a disk with the spool
 	closers    []func() error
 	tls        *tls.Config
 	server     *server.Server
@@ -185,6 +192,9 @@ func (a *app) run(ctx context.Context) error {
 	if a.policy != nil {
 		group.Go(func() error { return a.identities.Run(background) })
 		group.Go(func() error { a.policy.Run(background); return nil })
+	}
+	if a.scrub != nil {
+		group.Go(func() error { a.scrub.Run(failed); return nil }) // it has no part in ending in order
 	}
 	for _, l := range a.listeners {
 		group.Go(func() error { return ignoreClosed(a.server.Serve(l, a.tls)) })

@@ -25,6 +25,7 @@ import (
 	"github.com/bezoar-cache/bezoar/internal/store/spool"
 	"github.com/bezoar-cache/bezoar/internal/store/tier"
 	"github.com/bezoar-cache/bezoar/internal/store/traced"
+	"github.com/bezoar-cache/bezoar/internal/store/watched"
 )
 
 // startupCheck bounds the tries on the bucket at the start.
@@ -70,14 +71,16 @@ func (a *app) openStore(ctx context.Context, ring *keyring.Ring) (_ cache.Store,
 	} else {
 		a.openDivergences(seal.New(a.direct, ring.Derive("seal"), sealing))
 	}
-	store := storemetrics.New(sealed, a.registry)
+	whole := storemetrics.New(sealed, a.registry)
 	if a.traces != nil {
-		store = traced.New(store)
+		whole = traced.New(whole)
 	}
+	seen := watched.New(whole, time.Now)
+	a.causes.Add("store", func() error { return errors.Join(a.breaker.Degraded(), seen.Degraded()) })
 	if a.cfg.MemoryCache == 0 {
-		return store, nil
+		return seen.Whole(), nil
 	}
-	return hot.New(store, hot.Options{
+	return hot.New(seen.Whole(), hot.Options{
 		Size: int64(a.cfg.MemoryCache), MaxBody: largestInMemory, Registerer: a.registry, Now: time.Now,
 		Gone: func(e cache.Entry) bool {
 			_, buried := a.graves.Buried(seal.GraveID(e.Key, e.Record))
@@ -107,7 +110,7 @@ func (a *app) openBackend(ctx context.Context, ring *keyring.Ring, recorder *rec
 		return a.openBucketBackend(ctx, ring, recorder, rules)
 	}
 	a.place = a.cfg.Store.Path
-	dir, err := a.openDirectory(a.place, false)
+	dir, err := a.openDirectory(a.place, fs.Options{})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -117,6 +120,7 @@ func (a *app) openBackend(ctx context.Context, ring *keyring.Ring, recorder *rec
 	if err := a.openBreaker(); err != nil {
 		return nil, nil, err
 	}
+	a.openScrub(dir, recorder.Over(dir.Unverified()), dir, ring)
 	return recorder.Over(a.breaker.Over(dir)), dir, nil
 }
 
@@ -139,16 +143,14 @@ func (a *app) openBreaker() (err error) {
 	a.breaker, err = breaker.New(breaker.Options{
 		Failures: failures, Probe: a.cfg.BreakerProbe, Patience: a.cfg.StoreTimeout / 2, Registerer: a.registry,
 	})
-	if err == nil {
-		a.causes.Add("store", a.breaker.Degraded)
-	}
 	return err
 }
 
 // openDirectory opens a directory that holds entries, until the server's end. Those of spool and tier are for one server alone: two would take each
 // other's uploads for lost, and serve what the other one deleted.
-func (a *app) openDirectory(dir string, alone bool) (*fs.Store, error) {
-	store, err := fs.Open(dir, fs.Options{Logger: a.log, Now: time.Now, Alone: alone})
+func (a *app) openDirectory(dir string, options fs.Options) (*fs.Store, error) {
+	options.Logger, options.Now = a.log, time.Now
+	store, err := fs.Open(dir, options)
 	if err != nil {
 		return nil, err
 	}
@@ -175,7 +177,9 @@ func (a *app) openBucketBackend(ctx context.Context, ring *keyring.Ring, recorde
 	if err := a.openBreaker(); err != nil {
 		return nil, nil, err
 	}
-	noted := recorder.OverRemote(a.breaker.OverRemote(remote), func(e cache.Entry) bool { return seal.Verify(keys, e.Key, e.Record) == nil })
+	good := func(e cache.Entry) bool { return seal.Verify(keys, e.Key, e.Record) == nil }
+	a.openScrub(remote, readOnly{recorder.OverRemote(remote.WithBodies(), good)}, remote, ring)
+	noted := recorder.OverRemote(a.breaker.OverRemote(remote), good)
 	queued, err := a.openSpool(purge.Guard(noted, remote, rules, keys))
 	if err != nil {
 		return nil, nil, err
@@ -194,6 +198,13 @@ func (a *app) openBucketBackend(ctx context.Context, ring *keyring.Ring, recorde
 	}
 	front, err := a.openTier(queued, temp)
 	return front, remote, err
+}
+
+// giveWay has the tier give up copies when the disk is full that it shares with the spool: an upload is worth more than a copy.
+func (a *app) giveWay() {
+	if front := a.tier.Load(); front != nil {
+		front.GiveWay()
+	}
 }
 
 func (a *app) openRemote(ctx context.Context, ring *keyring.Ring, temp string) (*bucket.Store, error) {
@@ -216,10 +227,11 @@ func (a *app) openRemote(ctx context.Context, ring *keyring.Ring, temp string) (
 }
 
 func (a *app) openSpool(remote spool.Remote) (*spool.Store, error) {
-	local, err := a.openDirectory(string(a.cfg.SpoolDir), true)
+	local, err := a.openDirectory(string(a.cfg.SpoolDir), fs.Options{Alone: true, Full: a.giveWay})
 	if err != nil {
 		return nil, err
 	}
+	a.spool = local
 	wait, limited := a.cfg.WriteWait.Limit()
 	if !limited {
 		wait = spool.Forever
@@ -249,18 +261,23 @@ func (a *app) openTier(inner cache.Store, temp string) (cache.Store, error) {
 		options.VerifyAhead = -1
 	}
 	var local cache.Store
+	isShared := false
 	if a.cfg.TierDir != "" {
-		dir, err := a.openDirectory(string(a.cfg.TierDir), true)
+		dir, err := a.openDirectory(string(a.cfg.TierDir), fs.Options{Alone: true})
 		if err != nil {
 			return nil, err
 		}
 		local, options.Size = dir, int64(a.cfg.TierSize)
+		isShared = dir.SharesDisk(a.spool)
 	}
 	front, err := tier.Open(inner, local, options)
 	if err != nil {
 		return nil, err
 	}
 	a.atEnd(front.Close)
+	if isShared {
+		a.tier.Store(front)
+	}
 	a.causes.Add("tier", front.Degraded)
 	return front.Store(), nil
 }

@@ -59,6 +59,43 @@ type Peeker interface {
 	Peek(key Key) (obj *Object, ok bool)
 }
 
+// Walker is what a [Store] may be able to do beside: yield what it has in an order that stays, so that who looks at all of it can be interrupted.
+type Walker interface {
+	// Walk yields the entries of a part of the store that come behind a position, the empty one being the beginning. Bodies are not
+	// read. An error is trouble of the store that comes with no step; the walk goes on after it if it can.
+	Walk(ctx context.Context, part Part, after string, way Way) iter.Seq2[Step, error]
+}
+
+// Part is a scope of a workspace; the whole workspace without a scope, and all of them without a workspace.
+type Part struct {
+	Workspace Workspace
+	Scope     Scope
+}
+
+// Way is what a [Walker] does with what is no entry.
+type Way int
+
+// The ways of a walk.
+const (
+	// LeaveAlone changes nothing in the store.
+	LeaveAlone Way = iota
+	// SetAside takes what is damaged out of the way, as [Store].List does.
+	SetAside
+)
+
+// Step is one thing on the way of a [Walker].
+type Step struct {
+	// Entry is what it says that it is: nothing, if it does not say so.
+	Entry
+	// Position is where the walk is after this step, up to a few hundred bytes.
+	Position string
+	// Place says where it lies, for people.
+	Place string
+	// Damage says why it is no whole entry, as far as that shows without its body. The walk has set it aside then, if it was told to, and else
+	// Stuck says why not.
+	Damage, Stuck error
+}
+
 // MaxMark bounds a note of a [Marker], in bytes.
 const MaxMark = 4 << 10
 

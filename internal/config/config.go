@@ -46,6 +46,9 @@ type Config struct {
 
 	PurgeQuarantine time.Duration `name:"purge-quarantine" default:"168h" min:"1s" max:"8760h" help:"How long what a purge took can be brought back, before it is deleted for good"`
 
+	ScrubRate  Size          `name:"scrub-rate" default:"4MiB" min:"0" max:"1TiB" help:"Most bytes in a second that are read in the background to find what the storage has damaged, in bytes or with a unit; 0: nothing is read"`
+	ScrubEvery time.Duration `name:"scrub-every" default:"720h" min:"1s" max:"8760h" help:"Least time from the beginning of one reading of all that is stored to that of the next"`
+
 	PublicURL PublicURL `name:"public-url" example:"https://cache.example.com" help:"URL under which clients reach this server; printed at start"`
 	TLSCert   Path      `name:"tls-cert" example:"/etc/bezoar/tls.crt" help:"File with the TLS certificate chain, PEM; needs --tls-key"`
 	TLSKey    Path      `name:"tls-key" example:"/etc/bezoar/tls.key" help:"File with the key of the TLS certificate, PEM; needs --tls-cert"`

@@ -31,7 +31,7 @@ const help = "1 while a part of the server does not work as it should, by cause.
 	"spool: uploads wait for the bucket for too long. tier: the local disk of the tier does not work, reads go to the bucket. " +
 	"store: the store failed repeatedly and is left alone but for probes, requests are misses and refusals at once. " +
 	"overload: something was turned away a moment ago because there was too much at once. " +
-	"traces: spans cannot be exported, they are lost."
+	"store: entries cannot be read or stored. scrub: damaged entries were found in the last day, or what is stored cannot be read. traces: spans cannot be exported, they are lost."
 
 // Options configure [Causes].
 type Options struct {

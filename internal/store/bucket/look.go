@@ -36,6 +36,15 @@ func (f *Finding) Close() {
 
 // Look fetches what lies under key, damaged or not, and changes nothing; [cache.ErrNotExist] if nothing does. The caller closes it.
 func (s *Store) Look(ctx context.Context, key cache.Key) (*Finding, error) {
+	return s.lookAt(ctx, key, s.fetch)
+}
+
+// Verify is Look without a body to show: nothing is kept of it.
+func (s *Store) Verify(ctx context.Context, key cache.Key) (*Finding, error) {
+	return s.lookAt(ctx, key, s.readThrough)
+}
+
+func (s *Store) lookAt(ctx context.Context, key cache.Key, read func(*reader, *Finding) error) (*Finding, error) {
 	doing := fmt.Sprintf("look at the entry %q", key)
 	raw := s.newReader(ctx, s.name(key))
 	defer raw.close()
@@ -51,7 +60,7 @@ func (s *Store) Look(ctx context.Context, key cache.Key) (*Finding, error) {
 		_, err = s.inspect(info, key)
 	}
 	if err == nil {
-		err = s.fetch(raw, found)
+		err = read(raw, found)
 	}
 	if _, damaged := errors.AsType[damageError](err); damaged {
 		found.Damage = err
@@ -62,6 +71,15 @@ func (s *Store) Look(ctx context.Context, key cache.Key) (*Finding, error) {
 		return nil, s.trouble(doing, err)
 	}
 	return found, nil
+}
+
+func (s *Store) readThrough(raw *reader, found *Finding) error {
+	body, err := s.decrypt(raw, found.Entry)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(io.Discard, newVerified(body, raw, found.Record, func(d damageError) error { return d }))
+	return err
 }
 
 // fetch brings the body into a file, so that nothing of it is shown before all of it is verified.
@@ -93,9 +111,9 @@ func (s *Store) Scopes(ctx context.Context, workspace cache.Workspace, hash cach
 		if path.Base(info.Name) != layout.FileName(string(hash)) || !strings.HasPrefix(info.Name, s.root+"/") {
 			continue
 		}
-		found := s.look(ctx, info, false)
-		if found.err == nil && !found.gone && found.entry.Key.Hash == hash {
-			scopes = append(scopes, found.entry.Key.Scope)
+		found := s.look(ctx, info, cache.LeaveAlone)
+		if found.err == nil && !found.gone && found.step.Damage == nil && found.step.Key.Hash == hash {
+			scopes = append(scopes, found.step.Key.Scope)
 		}
 		if len(scopes) == most {
 			break

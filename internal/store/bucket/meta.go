@@ -87,7 +87,7 @@ func (s *Store) encodeMeta(name, id string, entry cache.Entry) (string, error) {
 // decodeMeta reads the text beside an object. Its error is a [damageError], [errLater], or one of the cipher that says nothing about the object.
 func (s *Store) decodeMeta(info Info) (cache.Entry, error) {
 	if !info.HasMeta {
-		return cache.Entry{}, damageError("it has no record beside it")
+		return cache.Entry{}, noRecord
 	}
 	form, rest, _ := strings.Cut(info.Meta, ".")
 	_, packed, ok := strings.Cut(rest, ".")

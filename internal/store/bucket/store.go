@@ -71,13 +71,14 @@ type Store struct {
 	root   string
 	opts   Options
 	log    *slog.Logger
+	probe  *probe
 }
 
 var _ cache.Marker = (*Store)(nil)
 
 // Open begins to use a bucket, and notes in a new one what it is for. It looks at no entries. The bucket stays the caller's.
 func Open(ctx context.Context, b Bucket, options Options) (*Store, error) {
-	s := &Store{bucket: b, cipher: options.Cipher, root: rootPlain, opts: options, log: options.Logger}
+	s := &Store{bucket: b, cipher: options.Cipher, root: rootPlain, opts: options, log: options.Logger, probe: new(probe)}
 	if s.cipher != nil {
 		s.root = rootSealed
 	}
@@ -121,6 +122,13 @@ func (s *Store) name(key cache.Key) string {
 
 func (s *Store) trouble(doing string, err error) error {
 	return fmt.Errorf("%s in %s: %w", doing, s.bucket.URL(), err)
+}
+
+// WithBodies returns the store without [Options].Redirect, for whoever reads bodies himself.
+func (s *Store) WithBodies() *Store {
+	own := *s
+	own.opts.Redirect = 0
+	return &own
 }
 
 // maxReopened bounds how often Open looks anew because the object was replaced or deleted between its answer and its first bytes.
@@ -233,6 +241,11 @@ func (s *Store) unfit(ctx context.Context, info Info, key cache.Key, err error) 
 	damage, ok := errors.AsType[damageError](err)
 	if !ok {
 		return s.trouble(fmt.Sprintf("open the entry %q", key), err)
+	}
+	if damage == noRecord {
+		if err := s.keepsMeta(ctx); err != nil {
+			return s.trouble(fmt.Sprintf("judge %s, which has no record beside it", info.Name), err)
+		}
 	}
 	if err := s.setAside(ctx, info, string(damage)); err != nil {
 		return s.trouble(fmt.Sprintf("set aside %s, which is damaged (%s)", info.Name, string(damage)), err)

@@ -25,19 +25,23 @@ func (s *Store) Create(ctx context.Context, key cache.Key) (cache.Draft, error) 
 		return nil, err
 	}
 	path := s.session.file(strconv.FormatUint(s.drafts.Add(1), 10))
-	file, err := createFile(path)
+	file, err := s.createFile(path)
 	if err != nil {
-		return nil, trouble(fmt.Sprintf("begin the entry %q", key), err)
+		return nil, s.writeTrouble(fmt.Sprintf("begin the entry %q", key), err)
 	}
 	return &draft{store: s, key: key, path: path, file: file}, nil
 }
 
-// createFile also works after somebody cleared tmp/.
-func createFile(path string) (*os.File, error) {
+// createFile also works after somebody cleared tmp/. But what is not there any more, such as a disk that was unmounted, is not made anew: it would lie in
+// another one's place.
+func (s *Store) createFile(path string) (*os.File, error) {
 	const flags = os.O_WRONLY | os.O_CREATE | os.O_EXCL
 	file, err := os.OpenFile(path, flags, fileMode)
 	if !errors.Is(err, fs.ErrNotExist) {
 		return file, err
+	}
+	if err := s.isThere(); err != nil {
+		return nil, err
 	}
 	if err := os.MkdirAll(filepath.Dir(path), dirMode); err != nil {
 		return nil, err
@@ -80,7 +84,7 @@ func (d *draft) Write(p []byte) (int, error) {
 	n, err := d.file.Write(p)
 	d.size += int64(n)
 	if err != nil {
-		d.err = trouble(fmt.Sprintf("write the entry %q", d.key), err)
+		d.err = d.store.writeTrouble(fmt.Sprintf("write the entry %q", d.key), err)
 	}
 	return n, d.err
 }
@@ -114,7 +118,7 @@ func (d *draft) Commit(ctx context.Context, record cache.Record) error {
 		return fmt.Errorf("%s: %w", doing, err)
 	}
 	if _, err := d.file.Write(tail); err != nil {
-		return trouble(doing, err)
+		return d.store.writeTrouble(doing, err)
 	}
 	info, err := d.file.Stat()
 	if err != nil {
@@ -123,7 +127,7 @@ func (d *draft) Commit(ctx context.Context, record cache.Record) error {
 	// Closed before it is linked: NFS promises others the bytes of a closed file only, and tells errors of
 	// writing at the close.
 	if err := d.file.Close(); err != nil {
-		return trouble(doing, err)
+		return d.store.writeTrouble(doing, err)
 	}
 	final := d.store.path(d.key)
 	if err := d.publish(ctx, final, doing); err != nil {
@@ -159,10 +163,10 @@ func (d *draft) publish(ctx context.Context, final, doing string) error {
 			// A directory that goes while MkdirAll is at it makes that say either of these.
 			err := os.MkdirAll(filepath.Dir(final), dirMode)
 			if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrExist) {
-				return trouble(doing, err)
+				return d.store.writeTrouble(doing, err)
 			}
 		default:
-			return trouble(doing, err)
+			return d.store.writeTrouble(doing, err)
 		}
 	}
 	return fmt.Errorf("%s: others changed its place %d times meanwhile: %w", doing, publishAttempts, err)

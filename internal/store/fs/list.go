@@ -4,14 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
+
 	"io/fs"
 	"iter"
 	"os"
 	"path/filepath"
 
 	"github.com/bezoar-cache/bezoar/internal/cache"
-	"github.com/bezoar-cache/bezoar/internal/store/layout"
 )
 
 // listBatch is how many names are read from a directory at once.
@@ -65,89 +64,15 @@ func (s *Store) remove(path string) error {
 // is set aside.
 func (s *Store) List(ctx context.Context, workspace cache.Workspace) iter.Seq2[cache.Entry, error] {
 	return func(yield func(cache.Entry, error) bool) {
-		l := lister{store: s, yield: yield}
-		if workspace == "" {
-			l.walk(ctx, s.entries, levels)
-		} else {
-			l.walk(ctx, filepath.Join(s.entries, layout.FileName(string(workspace))), levels-1)
-		}
-	}
-}
-
-type lister struct {
-	store *Store
-	yield func(cache.Entry, error) bool
-}
-
-// walk lists dir, with depth levels of directories in it and entries below them. It returns false to end the listing.
-func (l *lister) walk(ctx context.Context, dir string, depth int) bool {
-	if err := ctx.Err(); err != nil {
-		l.fail("list entries", err)
-		return false
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return l.fail("list entries", err)
-	}
-	defer d.Close()
-	for {
-		names, err := d.ReadDir(listBatch)
-		for _, e := range names {
-			if !l.visit(ctx, dir, e, depth) {
-				return false
+		w := walker{store: s, way: cache.SetAside, yield: func(step cache.Step, err error) bool {
+			switch {
+			case step.Stuck != nil:
+				return yield(cache.Entry{}, step.Stuck)
+			case step.Damage != nil:
+				return yield(cache.Entry{}, fmt.Errorf("%w: %s: %w", cache.ErrDamaged, step.Place, step.Damage))
 			}
-		}
-		switch {
-		case errors.Is(err, io.EOF):
-			return true
-		case err != nil:
-			return l.fail("list entries", err)
-		}
+			return yield(step.Entry, err)
+		}}
+		w.begin(ctx, cache.Part{Workspace: workspace})
 	}
-}
-
-func (l *lister) visit(ctx context.Context, dir string, e fs.DirEntry, depth int) bool {
-	path := filepath.Join(dir, e.Name())
-	switch {
-	case e.Name()[0] == '.':
-		return true // no name of ours; NFS and rsync keep such files for a while
-	case depth == 0:
-		return l.entry(ctx, path)
-	case e.IsDir():
-		return l.walk(ctx, path, depth-1)
-	default:
-		return l.yield(cache.Entry{}, fmt.Errorf("%s lies where a directory belongs; move it away", path))
-	}
-}
-
-func (l *lister) entry(ctx context.Context, path string) bool {
-	if err := ctx.Err(); err != nil {
-		l.fail("list entries", err)
-		return false
-	}
-	f, err := l.store.inspect(path)
-	if err == nil && l.store.path(f.entry.Key) != path {
-		err = damageError("it is the entry of another key")
-	}
-	d, damaged := errors.AsType[damageError](err)
-	if damaged {
-		err = l.store.setAside(f, d)
-	}
-	f.close()
-	switch {
-	case err == nil:
-		return l.yield(f.entry, nil)
-	case damaged:
-		return l.yield(cache.Entry{}, err)
-	default:
-		return l.fail("read the record of "+path, err)
-	}
-}
-
-// fail yields err, but not of what went away meanwhile.
-func (l *lister) fail(doing string, err error) bool {
-	if errors.Is(err, fs.ErrNotExist) {
-		return true
-	}
-	return l.yield(cache.Entry{}, trouble(doing, err))
 }

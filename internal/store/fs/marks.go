@@ -73,7 +73,7 @@ func (s *Store) SetMark(ctx context.Context, name string, old, value []byte) err
 	}
 	part := s.session.file("mark-" + strconv.FormatUint(s.drafts.Add(1), 10))
 	defer os.Remove(part)
-	f, err := createFile(part)
+	f, err := s.createFile(part)
 	if err != nil {
 		return trouble(doing, err)
 	}

@@ -21,11 +21,30 @@ func (s *Store) Open(ctx context.Context, key cache.Key) (*cache.Object, error) 
 	if err != nil {
 		return nil, err
 	}
+	return s.object(f), nil
+}
+
+func (s *Store) object(f *found) *cache.Object {
 	return &cache.Object{
 		Entry:    f.entry,
 		Body:     newBody(f),
 		SetAside: func(reason string) error { return s.setAsideOpen(f, reason) },
-	}, nil
+	}
+}
+
+// Unverified returns the store for whoever holds bodies against their records himself: Open reads no body, and does not trust what was found out
+// about one before.
+func (s *Store) Unverified() cache.Store { return unverified{s} }
+
+type unverified struct{ *Store }
+
+// Open implements [cache.Store].
+func (u unverified) Open(ctx context.Context, key cache.Key) (*cache.Object, error) {
+	f, err := u.open(ctx, key, func(context.Context, *found) error { return nil })
+	if err != nil {
+		return nil, err
+	}
+	return u.object(f), nil
 }
 
 // found is a file in an entry's place.
@@ -44,6 +63,10 @@ func (f *found) close() {
 
 // openWhole opens the entry under key. What is not whole is set aside.
 func (s *Store) openWhole(ctx context.Context, key cache.Key) (*found, error) {
+	return s.open(ctx, key, s.verify)
+}
+
+func (s *Store) open(ctx context.Context, key cache.Key, verify func(context.Context, *found) error) (*found, error) {
 	doing := func() string { return fmt.Sprintf("open the entry %q", key) }
 	if err := ctx.Err(); err != nil {
 		return nil, trouble(doing(), err)
@@ -53,7 +76,7 @@ func (s *Store) openWhole(ctx context.Context, key cache.Key) (*found, error) {
 		err = damageError("it is the entry of another key")
 	}
 	if err == nil {
-		err = s.verify(ctx, f)
+		err = verify(ctx, f)
 	}
 	if err == nil {
 		return f, nil
@@ -63,6 +86,9 @@ func (s *Store) openWhole(ctx context.Context, key cache.Key) (*found, error) {
 		return nil, s.setAside(f, d)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
+		if err := s.vanished(); err != nil {
+			return nil, trouble(doing(), err)
+		}
 		return nil, cache.ErrNotExist
 	}
 	return nil, trouble(doing(), err)

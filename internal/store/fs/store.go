@@ -26,6 +26,8 @@ type Options struct {
 	Now func() time.Time
 	// KeepDamaged bounds the number of files in damaged/; the oldest go first. Zero: [DefaultKeepDamaged].
 	KeepDamaged int
+	// Full is called when the disk or the quota is full, also from several goroutines at once. Nil: nobody is.
+	Full func()
 	// Alone refuses with [ErrTaken] a directory that another store, of this process or another one, was opened with as Alone. Others may still use it.
 	// Where the system has no locks, nobody is refused.
 	Alone bool
@@ -51,13 +53,16 @@ type Store struct {
 	log         *slog.Logger
 	now         func() time.Time
 	keepDamaged int
+	full        func()
 
 	session *session
 	owner   *os.File // nil unless the directory is this store's alone
 	memo    *memo
 	buffers sync.Pool     // *[verifyChunk]byte
 	drafts  atomic.Uint64 // counts drafts, for names
-	asides  sync.Mutex    // one pruning of damaged/ at a time
+	looked  atomic.Int64  // when it was last seen to be there, in nanoseconds since 1970
+	gone    atomic.Pointer[error]
+	asides  sync.Mutex // one pruning of damaged/ at a time
 
 	// os.Link and os.Rename; tests put something before or behind them.
 	link, rename func(from, to string) error
@@ -83,6 +88,7 @@ func Open(dir string, options Options) (*Store, error) {
 		log:         options.Logger,
 		now:         options.Now,
 		keepDamaged: options.KeepDamaged,
+		full:        options.Full,
 		memo:        newMemo(),
 		buffers:     sync.Pool{New: func() any { return new([verifyChunk]byte) }},
 		link:        os.Link,
@@ -94,6 +100,9 @@ func Open(dir string, options Options) (*Store, error) {
 	}
 	if s.now == nil {
 		s.now = time.Now
+	}
+	if s.full == nil {
+		s.full = func() {}
 	}
 	if s.keepDamaged <= 0 {
 		s.keepDamaged = DefaultKeepDamaged
@@ -125,6 +134,18 @@ func Open(dir string, options Options) (*Store, error) {
 
 // Dir returns the directory, as an absolute path.
 func (s *Store) Dir() string { return s.dir }
+
+// SharesDisk reports whether another directory lies on the file system of this one, as far as the system tells.
+func (s *Store) SharesDisk(other *Store) bool {
+	mine, errMine := os.Stat(s.dir)
+	theirs, errTheirs := os.Stat(other.dir)
+	if errMine != nil || errTheirs != nil {
+		return false
+	}
+	a, okA := identityOf(mine)
+	b, okB := identityOf(theirs)
+	return okA && okB && a.device == b.device
+}
 
 // Close ends what the store does by itself. Objects that are open can be read on; drafts should have been committed
 // or aborted before. Close may be called more than once.

@@ -20,6 +20,14 @@ func trouble(doing string, err error) error {
 	return fmt.Errorf("%s: %w", doing, err)
 }
 
+// writeTrouble is trouble of something that takes room.
+func (s *Store) writeTrouble(doing string, err error) error {
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		s.full()
+	}
+	return trouble(doing, err)
+}
+
 func hintFor(err error) string {
 	switch {
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):

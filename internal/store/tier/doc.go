@@ -48,5 +48,5 @@
 // # Trouble of the local disk
 //
 // No reading fails by it, save that a file breaks while the kernel sends it. Where a file cannot be written, each reader gets its bytes from the storage
-// behind, from where it was. [Store.Degraded] tells.
+// behind, from where it was. [Store.Degraded] tells. When the disk is full, copies are given up, also for others on it ([Store.GiveWay]).
 package tier

@@ -1,8 +1,10 @@
 package tier
 
 import (
+	"errors"
 	"log/slog"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -22,6 +24,7 @@ type health struct {
 	log      *slog.Logger
 	now      func() time.Time
 	errors   prometheus.Counter
+	full     func() // is told of a full disk
 
 	mu   sync.Mutex
 	err  error // the latest; nil if all is well
@@ -29,12 +32,15 @@ type health struct {
 }
 
 func (s *Store) newHealth(op, what string) *health {
-	return &health{op: op, what: what, log: s.log, now: s.opts.Now, errors: s.metrics.localErrors.WithLabelValues(op)}
+	return &health{op: op, what: what, log: s.log, now: s.opts.Now, errors: s.metrics.localErrors.WithLabelValues(op), full: s.GiveWay}
 }
 
 // failed takes note of trouble. It is logged when it begins.
 func (h *health) failed(err error) {
 	h.errors.Inc()
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		h.full()
+	}
 	h.mu.Lock()
 	begins := h.err == nil
 	h.err, h.last = err, h.now()

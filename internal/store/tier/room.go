@@ -99,6 +99,28 @@ func (s *Store) wake() {
 	}
 }
 
+const (
+	// cession is the part of what is held that a full disk gets at a time, and leastCession the least, in bytes.
+	cession, leastCession = 16, 64 << 20
+	// cedeEvery bounds how often, so that what was given up has time to show.
+	cedeEvery = time.Second
+)
+
+// GiveWay gives up copies, those first that were used least recently, because the disk on which they lie is full: others need it, and a copy can be had
+// again. It returns at once, and may be called by anybody who shares the disk. What is removed makes no room for more here; as
+// long as the disk stays full, each call gives up more.
+func (s *Store) GiveWay() {
+	if s.local == nil {
+		return
+	}
+	now, last := s.opts.Now().UnixNano(), s.cededAt.Load()
+	if now >= last && now-last < int64(cedeEvery) || !s.cededAt.CompareAndSwap(last, now) {
+		return
+	}
+	s.ceded.Store(max(s.total.Load()/cession, leastCession))
+	s.wake()
+}
+
 // release gives the room of a download back that is not kept.
 func (s *Store) release(f *flight) {
 	sh := s.shard(f.id)
@@ -139,6 +161,10 @@ func (s *Store) makeRoom(ctx context.Context) error {
 		return nil // the scan wakes again
 	}
 	goal := min(s.soft, s.opts.Size-s.wanted.Swap(0))
+	if ceded := s.ceded.Swap(0); ceded > 0 {
+		goal = min(goal, s.total.Load()-ceded)
+		s.log.Warn("the disk of the tier is full: copies make room", "bytes", ceded)
+	}
 	for ctx.Err() == nil {
 		key, ok := s.victim(goal)
 		if !ok {

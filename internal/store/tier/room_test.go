@@ -436,3 +436,42 @@ func TestIndex(t *testing.T) {
 		}
 	})
 }
+
+// TestGivesWay: for a full disk, copies go, and what was read is read again from the storage.
+func TestGivesWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		inner := &remote{Store: mem.New()}
+		s := openTier(t, inner, Options{Size: 1 << 30})
+		body := storetest.Body(1, 100_000)
+		for i := range 5 {
+			key := storetest.Key(fmt.Sprint(i))
+			put(t, inner, key, body)
+			mustGet(t, s, key)
+		}
+		synctest.Wait()
+		held := func() (n int) {
+			for i := range 5 {
+				if keeps(t, s, storetest.Key(fmt.Sprint(i))) {
+					n++
+				}
+			}
+			return n
+		}
+		if held() != 5 {
+			t.Fatalf("it holds %d copies", held())
+		}
+		time.Sleep(cedeEvery) //nolint:forbidigo // of a bubble's clock
+		s.GiveWay()
+		synctest.Wait()
+		if held() != 0 || s.total.Load() != 0 {
+			t.Errorf("%d copies, %d bytes are left of less than the least", held(), s.total.Load())
+		}
+		mustGet(t, s, storetest.Key("1"))
+		synctest.Wait()
+		s.GiveWay() // too soon: what was given up has not shown yet
+		synctest.Wait()
+		if held() != 1 {
+			t.Errorf("%d copies", held())
+		}
+	})
+}

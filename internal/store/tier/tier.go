@@ -78,6 +78,8 @@ type Store struct {
 	total   atomic.Int64 // bytes that are reserved or held; at most Size, but for what was found at the start
 	temp    atomic.Int64
 	wanted  atomic.Int64 // the largest body for which there was no room of late
+	ceded   atomic.Int64 // bytes that are to go for a full disk
+	cededAt atomic.Int64
 	scanned atomic.Bool
 	kick    chan struct{} // wakes the evictor
 	slots   *semaphore.Weighted

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/bezoar-cache/bezoar/internal/store/bucket"
@@ -24,6 +25,8 @@ type Bucket struct {
 	Fault func(op, name string) error
 	// Body, if it is not nil, may put something in between whoever reads and a body from offset on.
 	Body func(name string, offset int64, body io.Reader) io.Reader
+	// Stripped drops metadata on the way out, as a proxy may.
+	Stripped atomic.Bool
 	// Listed makes listings carry metadata, as some storages do.
 	Listed bool
 
@@ -102,7 +105,14 @@ func (b *Bucket) Head(ctx context.Context, name string) (bucket.Info, error) {
 	if !ok {
 		return bucket.Info{}, bucket.ErrNotExist
 	}
-	return o.info, nil
+	return b.shown(o.info), nil
+}
+
+func (b *Bucket) shown(info bucket.Info) bucket.Info {
+	if b.Stripped.Load() {
+		info.Meta, info.HasMeta = "", false
+	}
+	return info
 }
 
 // Get implements [bucket.Bucket].
@@ -126,7 +136,7 @@ func (b *Bucket) Get(ctx context.Context, name string, offset int64, version str
 	if b.Body != nil {
 		body = b.Body(name, offset, body)
 	}
-	return o.info, &reader{ctx, body}, nil
+	return b.shown(o.info), &reader{ctx, body}, nil
 }
 
 // reader ends with its context.
@@ -201,7 +211,7 @@ func (b *Bucket) List(ctx context.Context, prefix string) iter.Seq2[bucket.Info,
 			if o == nil || !strings.HasPrefix(name, prefix) {
 				continue
 			}
-			info := o.info
+			info := b.shown(o.info)
 			if !b.Listed {
 				info.Meta, info.HasMeta = "", false
 			}
