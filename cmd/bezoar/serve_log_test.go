@@ -47,7 +47,7 @@ func TestLinesAreWrittenTogetherAndInTime(t *testing.T) {
 		log.Info(server.RequestLine)
 		log.With("a", 1).WithGroup("g").Info(server.RequestLine)
 		want(0, 0)
-		time.Sleep(lineDelay)
+		<-time.After(lineDelay)
 		want(2, 1)
 		log.Info(server.RequestLine)
 		log.With("a", 1).WithGroup("g").Warn(server.RequestLine)
@@ -63,7 +63,7 @@ func TestLinesAreWrittenTogetherAndInTime(t *testing.T) {
 		if lines, writes := out.lines(); lines < 700 || writes < 5 {
 			t.Errorf("%d lines in %d writes: it all waits", lines, writes)
 		}
-		time.Sleep(2 * lineDelay)
+		<-time.After(2 * lineDelay)
 		if lines, _ := out.lines(); lines != 1006 {
 			t.Errorf("%d lines", lines)
 		}

@@ -55,8 +55,8 @@ type statements struct {
 	folder string
 	// noteVersion counts one that was applied. Its parameters are the version and the time in milliseconds.
 	noteVersion string
-	// now is the time of the database in milliseconds since the Unix epoch.
-	now string
+	// lease gives a lease to a holder unless another one's runs, by the clock of the database. Its parameters are the name, the holder and the time in milliseconds.
+	lease string
 	// unindexed stands before a column whose index is not to be taken.
 	unindexed string
 	// producer finds or makes a producer and returns its id. Its parameters are what producerArgs returns.

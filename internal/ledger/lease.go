@@ -18,11 +18,7 @@ func (l *Ledger) Lease(ctx context.Context, name, holder string, ttl time.Durati
 	if err := l.inPlace(); err != nil {
 		return false, err // another process would not see it
 	}
-	now := l.statements().now
-	res, err := l.db.ExecContext(ctx, `
-		INSERT INTO leases (name, holder, until) VALUES ($1, $2, `+now+` + $3)
-		ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, until = excluded.until
-		WHERE leases.holder = excluded.holder OR leases.until <= `+now, name, holder, ttl.Milliseconds())
+	res, err := l.db.ExecContext(ctx, l.statements().lease, name, holder, ttl.Milliseconds())
 	if err != nil {
 		return false, l.explain(ctx, err)
 	}

@@ -56,7 +56,10 @@ func (*postgresDatabase) statements() *statements {
 	return &statements{
 		folder:      "migrations/postgres",
 		noteVersion: `INSERT INTO ` + versionsTable + ` (version, applied) VALUES ($1, $2)`,
-		now:         `(extract(epoch FROM clock_timestamp()) * 1000)::bigint`,
+		lease: `
+			INSERT INTO leases (name, holder, until) VALUES ($1, $2, (extract(epoch FROM clock_timestamp()) * 1000)::bigint + $3)
+			ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, until = excluded.until
+			WHERE leases.holder = excluded.holder OR leases.until <= (extract(epoch FROM clock_timestamp()) * 1000)::bigint`,
 		producer: `
 			INSERT INTO producers (digest, producer, token_id, repository_id, source_id, ref, run_id, actor_id) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 			ON CONFLICT (digest) DO UPDATE SET digest = excluded.digest RETURNING id`,

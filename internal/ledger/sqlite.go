@@ -197,7 +197,10 @@ func (*sqliteFile) statements() *statements {
 	return &statements{
 		folder:      "migrations/sqlite",
 		noteVersion: `INSERT INTO schema_versions (version, applied) VALUES ($1, $2)`,
-		now:         `CAST(unixepoch('subsec') * 1000 AS INTEGER)`,
+		lease: `
+			INSERT INTO leases (name, holder, until) VALUES ($1, $2, CAST(unixepoch('subsec') * 1000 AS INTEGER) + $3)
+			ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, until = excluded.until
+			WHERE leases.holder = excluded.holder OR leases.until <= CAST(unixepoch('subsec') * 1000 AS INTEGER)`,
 		// Nothing is known to SQLite of how many rows fit a condition.
 		unindexed: "+",
 		// An update that changes nothing makes RETURNING return the id of a row that is there.

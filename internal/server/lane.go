@@ -42,7 +42,7 @@ func (l *laneListener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &laneConn{Conn: conn, lane: l.lane, ctx: context.Background()}
+	c := &laneConn{Conn: conn, lane: l.lane, base: context.Background}
 	l.lane.mu.Lock()
 	defer l.lane.mu.Unlock()
 	l.lane.conns[c] = struct{}{}
@@ -53,7 +53,7 @@ func (l *laneListener) Accept() (net.Conn, error) {
 func (n *lane) connContext(ctx context.Context, conn net.Conn) context.Context {
 	ctx = n.server.crowd.connContext(ctx, conn)
 	if c, ok := conn.(*laneConn); ok {
-		c.ctx = ctx
+		c.base = func() context.Context { return ctx }
 	}
 	return ctx
 }
@@ -66,7 +66,7 @@ func (n *lane) stop() {
 		c.mu.Lock()
 		c.ended = true
 		if !c.busy {
-			_ = c.Conn.SetReadDeadline(time.Unix(1, 0))
+			_ = c.SetReadDeadline(time.Unix(1, 0))
 		}
 		c.mu.Unlock()
 	}
@@ -85,8 +85,8 @@ func (n *lane) cut() {
 type laneConn struct {
 	net.Conn
 	lane *lane
-	ctx  context.Context // what net/http gives to the requests of the connection
-	over bool            // it is net/http's alone; only its own goroutine knows
+	base func() context.Context // what net/http gives to the requests of the connection
+	over bool                   // it is net/http's alone; only its own goroutine knows
 
 	mu     sync.Mutex
 	busy   bool // a request is being answered
@@ -107,7 +107,7 @@ func (c *laneConn) Read(p []byte) (int, error) {
 	n, err := c.serve(p)
 	if err == nil {
 		// As if the connection were new.
-		err = c.Conn.SetReadDeadline(after(time.Now(), c.lane.server.opts.HeaderTimeout))
+		err = c.SetReadDeadline(after(time.Now(), c.lane.server.opts.HeaderTimeout))
 	}
 	return n, err
 }
@@ -167,7 +167,7 @@ func (c *laneConn) serve(p []byte) (int, error) {
 func (c *laneConn) mayWait(d time.Duration) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return !c.ended && c.Conn.SetReadDeadline(after(time.Now(), d)) == nil
+	return !c.ended && c.SetReadDeadline(after(time.Now(), d)) == nil
 }
 
 // answer answers a request. It returns whether another one may come.
@@ -194,7 +194,7 @@ func (c *laneConn) handle(q *laneRequest) (again bool) {
 	w.reset(c, q.r.Method)
 	defer func() {
 		if p := recover(); p != nil {
-			if p != http.ErrAbortHandler {
+			if err, ok := p.(error); !ok || !errors.Is(err, http.ErrAbortHandler) {
 				panic(p)
 			}
 			again = false // what was sent is only a part
@@ -284,7 +284,7 @@ func (q *laneRequest) read(head, headers []byte) bool {
 	r.Body = http.NoBody
 	r.RemoteAddr = q.conn.RemoteAddr().String()
 	r.URL = &url.URL{}
-	q.r = r.WithContext(context.WithValue(q.conn.ctx, http.LocalAddrContextKey, q.conn.LocalAddr()))
+	q.r = r.WithContext(context.WithValue(q.conn.base(), http.LocalAddrContextKey, q.conn.LocalAddr()))
 	q.headers = append(q.headers[:0], headers...)
 	return true
 }

@@ -203,11 +203,11 @@ func TestTheEndOfTheServerFindsConnectionsAtRest(t *testing.T) {
 func TestTheEndOfTheServerWaitsForAnAnswer(t *testing.T) {
 	f := newFixture(t)
 	f.want(http.StatusOK, http.MethodPut, "/v1/cache/1", artifacttest.Typical(1))
-	asked, go_ := make(chan struct{}), make(chan struct{})
+	asked, proceed := make(chan struct{}), make(chan struct{})
 	f.store.set(func(op string) error {
 		if op == "open" {
 			close(asked)
-			<-go_
+			<-proceed
 		}
 		return nil
 	})
@@ -220,10 +220,14 @@ func TestTheEndOfTheServerWaitsForAnAnswer(t *testing.T) {
 	<-asked
 	ended := make(chan error, 1)
 	go func() { ended <- f.server.Shutdown(context.Background(), 0, time.Hour) }()
-	for !f.server.stopping.Load() {
-		time.Sleep(time.Millisecond)
+	for deadline := time.After(10 * time.Second); !f.server.stopping.Load(); {
+		select {
+		case <-deadline:
+			t.Fatal("the server does not stop")
+		case <-time.After(time.Millisecond):
+		}
 	}
-	close(go_)
+	close(proceed)
 	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	if err != nil || resp.StatusCode != http.StatusOK || !resp.Close {
 		t.Errorf("%v, %v", resp, err)
@@ -300,7 +304,7 @@ func TestAllocations(t *testing.T) {
 		Cache: cache.New(mem.New(), cache.Options{Now: time.Now, Limits: artifact.DefaultLimits()}), Auth: &fakeAuth{open: true}, Log: discardLog(), Registry: newTestRegistry(),
 	})
 	conn := &memoryConn{request: []byte("GET /v1/cache/1" + plainHead)}
-	c := &laneConn{Conn: conn, lane: &s.lane, ctx: t.Context()}
+	c := &laneConn{Conn: conn, lane: &s.lane, base: t.Context}
 	q := laneRequest{conn: c}
 	got := testing.AllocsPerRun(1000, func() {
 		if !q.parse(conn.request) || !c.answer(&q) {
@@ -335,7 +339,7 @@ func FuzzPlain(f *testing.F) {
 	f.Add([]byte("HEAD /v1/cache/1 HTTP/1.1\r\nHost: [::1]:80\r\nA-b_1:\r\nB:  c \r\n\r\n"))
 	f.Add([]byte("GET /v1/cache/1 HTTP/1.1\r\nhost: a\r\nContent-length: 0\r\n\r\n"))
 	f.Fuzz(func(t *testing.T, head []byte) {
-		q := laneRequest{conn: &laneConn{Conn: &memoryConn{}, ctx: t.Context()}}
+		q := laneRequest{conn: &laneConn{Conn: &memoryConn{}, base: t.Context}}
 		if !q.parse(head) {
 			return
 		}

@@ -163,7 +163,7 @@ func (s *store) object(it *item) *cache.Object {
 	v.Object = cache.Object{Entry: it.entry, Body: &v.body, Copy: true, Verified: true}
 	v.body.rest, v.body.all = it.body, it.body
 	if it.aside {
-		v.Object.SetAside = func(reason string) error { return s.setAside(it, reason) }
+		v.SetAside = func(reason string) error { return s.setAside(it, reason) }
 	}
 	return &v.Object
 }
