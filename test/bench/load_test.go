@@ -109,7 +109,12 @@ func median(times []time.Duration) time.Duration {
 // cpu is the processor time that a server has used so far, its own and the kernel's for it, in seconds; see proc(5).
 func cpu(b *testing.B, s *bezoar.Server) float64 {
 	b.Helper()
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.PID()))
+	return cpuOf(b, s.PID())
+}
+
+func cpuOf(b *testing.B, pid int) float64 {
+	b.Helper()
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		b.Fatal(err)
 	}
