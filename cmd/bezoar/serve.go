@@ -22,8 +22,10 @@ import (
 	"github.com/bezoar-cache/bezoar/internal/health"
 	"github.com/bezoar-cache/bezoar/internal/ledger"
 	"github.com/bezoar-cache/bezoar/internal/purge"
+	"github.com/bezoar-cache/bezoar/internal/retention"
 	"github.com/bezoar-cache/bezoar/internal/server"
 	"github.com/bezoar-cache/bezoar/internal/store/breaker"
+	"github.com/bezoar-cache/bezoar/internal/store/fs"
 	"github.com/bezoar-cache/bezoar/internal/store/seal"
 	"github.com/bezoar-cache/bezoar/internal/tracing"
 	"github.com/bezoar-cache/bezoar/internal/trust"
@@ -100,6 +102,8 @@ type app struct {
 	keeper     *audit.Keeper
 	breaker    *breaker.Breaker
 	purges     *purge.Keeper
+	retention  *retention.Runner
+	dir        *fs.Store // of the entries; nil with a bucket
 	closers    []func() error
 	tls        *tls.Config
 	server     *server.Server
@@ -182,6 +186,7 @@ func (a *app) run(ctx context.Context) error {
 	group.Go(func() error { a.divergences.Run(background); return nil })
 	group.Go(func() error { a.keeper.Run(background); return nil })
 	group.Go(func() error { a.breaker.Run(background); return nil })
+	group.Go(func() error { a.retention.Run(background); return nil })
 	if a.policy != nil {
 		group.Go(func() error { return a.identities.Run(background) })
 		group.Go(func() error { a.policy.Run(background); return nil })

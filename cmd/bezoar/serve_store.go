@@ -74,16 +74,17 @@ func (a *app) openStore(ctx context.Context, ring *keyring.Ring) (_ cache.Store,
 	if a.traces != nil {
 		store = traced.New(store)
 	}
+	store = a.keepBounds(store, sealed)
 	if a.cfg.MemoryCache == 0 {
-		return store, nil
+		return a.noteUses(store), nil
 	}
-	return hot.New(store, hot.Options{
+	return a.noteUses(hot.New(store, hot.Options{
 		Size: int64(a.cfg.MemoryCache), MaxBody: largestInMemory, Registerer: a.registry, Now: time.Now,
 		Gone: func(e cache.Entry) bool {
 			_, buried := a.graves.Buried(seal.GraveID(e.Key, e.Record))
 			return buried || a.purges.Purged(&e)
 		},
-	}), nil
+	})), nil
 }
 
 // largestInMemory is the largest artifact that is kept there, in bytes. With larger ones it matters little how they are opened.
@@ -117,6 +118,7 @@ func (a *app) openBackend(ctx context.Context, ring *keyring.Ring, recorder *rec
 	if err := a.openBreaker(); err != nil {
 		return nil, nil, err
 	}
+	a.dir = dir
 	return recorder.Over(a.breaker.Over(dir)), dir, nil
 }
 
