@@ -32,7 +32,7 @@ func coldest(t *testing.T, l *Ledger, q retention.Query, page int) (all []retent
 	}
 }
 
-func held(t *testing.T, l *Ledger, page int) (all []retention.Scope) {
+func heldScopes(t *testing.T, l *Ledger, page int) (all []retention.Scope) {
 	t.Helper()
 	for after := int64(0); ; {
 		scopes, err := l.Held(t.Context(), after, page)
@@ -77,7 +77,7 @@ func testColdest(t *testing.T, db testDatabase) {
 	if err := l.RecordUses(t.Context(), uses); err != nil {
 		t.Fatal(err)
 	}
-	scopes := held(t, l, 1)
+	scopes := heldScopes(t, l, 1)
 	var bytes, entries int64
 	for _, s := range scopes {
 		bytes, entries = bytes+s.Bytes, entries+s.Entries
@@ -148,14 +148,14 @@ func testRecordUses(t *testing.T, db testDatabase) {
 		if err := l.RecordUses(t.Context(), map[cache.Key]time.Time{e.Key: now.Add(c.at)}); err != nil {
 			t.Fatal(err)
 		}
-		if got := coldest(t, l, retention.Query{Scope: held(t, l, 10)[0].ID, Before: now.Add(10_000 * time.Hour)}, 10)[0].Used; !got.Equal(now.Add(c.want)) {
+		if got := coldest(t, l, retention.Query{Scope: heldScopes(t, l, 10)[0].ID, Before: now.Add(10_000 * time.Hour)}, 10)[0].Used; !got.Equal(now.Add(c.want)) {
 			t.Errorf("used at %v: noted at %v, want %v", c.at, got.Sub(now), c.want)
 		}
 	}
 	now = now.Add(2000 * time.Hour)
-	before := coldest(t, l, retention.Query{Scope: held(t, l, 10)[0].ID, Before: now.Add(time.Hour)}, 10)[0]
+	before := coldest(t, l, retention.Query{Scope: heldScopes(t, l, 10)[0].ID, Before: now.Add(time.Hour)}, 10)[0]
 	record(t, l, e)
-	after := coldest(t, l, retention.Query{Scope: held(t, l, 10)[0].ID, Before: now.Add(time.Hour)}, 10)[0]
+	after := coldest(t, l, retention.Query{Scope: heldScopes(t, l, 10)[0].ID, Before: now.Add(time.Hour)}, 10)[0]
 	if !after.Used.Equal(now) || after.ID == before.ID {
 		t.Errorf("recorded anew: %+v, was %+v", after, before)
 	}
@@ -168,7 +168,7 @@ func testRecordUses(t *testing.T, db testDatabase) {
 		t.Fatal(err)
 	}
 	wantKnown(t, l)
-	if scopes := held(t, l, 10); len(scopes) > 0 {
+	if scopes := heldScopes(t, l, 10); len(scopes) > 0 {
 		t.Errorf("%+v", scopes)
 	}
 }
@@ -180,14 +180,14 @@ func TestUsesBeforeUses(t *testing.T) {
 	all := newEntries(3)
 	record(t, l, all...)
 	execute(t, raw(t, dir), `UPDATE entries SET used = 0 WHERE hash = '`+string(all[1].Key.Hash)+`'`)
-	got := coldest(t, l, retention.Query{Scope: held(t, l, 10)[0].ID, Before: time.Now().Add(time.Hour)}, 2)
+	got := coldest(t, l, retention.Query{Scope: heldScopes(t, l, 10)[0].ID, Before: time.Now().Add(time.Hour)}, 2)
 	if len(got) != 3 || got[0].Key != all[1].Key || !got[0].Used.IsZero() {
 		t.Errorf("%+v", got)
 	}
 	if err := l.RecordUses(t.Context(), map[cache.Key]time.Time{all[1].Key: time.Now()}); err != nil {
 		t.Fatal(err)
 	}
-	if got := coldest(t, l, retention.Query{Scope: held(t, l, 10)[0].ID, Before: time.Now().Add(time.Hour)}, 2); got[0].Used.IsZero() {
+	if got := coldest(t, l, retention.Query{Scope: heldScopes(t, l, 10)[0].ID, Before: time.Now().Add(time.Hour)}, 2); got[0].Used.IsZero() {
 		t.Error("its use is not noted")
 	}
 }
