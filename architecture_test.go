@@ -15,9 +15,9 @@ const module = "github.com/bezoar-cache/bezoar/"
 
 // mayImport lists, for each package, the packages of this module that it may import outside of tests. Arrows point toward cache, and from it to artifact. A new package or a new arrow is a decision: it is made here.
 var mayImport = map[string][]string{
-	"cmd/bezoar": {"internal/admit", "internal/agent", "internal/artifact", "internal/audit", "internal/cache", "internal/config", "internal/divergence", "internal/doctor", "internal/health", "internal/keyring", "internal/ledger", "internal/purge",
+	"cmd/bezoar": {"internal/admit", "internal/agent", "internal/artifact", "internal/audit", "internal/cache", "internal/config", "internal/divergence", "internal/doctor", "internal/health", "internal/keyring", "internal/ledger", "internal/purge", "internal/retention",
 		"internal/scrub", "internal/server", "internal/store/aead", "internal/store/azure", "internal/store/breaker", "internal/store/bucket", "internal/store/fs", "internal/store/gcs", "internal/store/hot", "internal/store/metrics",
-		"internal/store/recorded", "internal/store/s3", "internal/store/seal", "internal/store/spool", "internal/store/tier", "internal/store/traced", "internal/store/watched", "internal/tracing", "internal/trust", "internal/trust/oidc",
+		"internal/store/recorded", "internal/store/s3", "internal/store/seal", "internal/store/spool", "internal/store/tier", "internal/store/traced", "internal/store/watched", "internal/store/used", "internal/tracing", "internal/trust", "internal/trust/oidc",
 		"internal/trust/policy", "internal/watch"},
 	"internal/admit":                   {},
 	"internal/agent":                   {},
@@ -30,9 +30,10 @@ var mayImport = map[string][]string{
 	"internal/doctor":                  {},
 	"internal/health":                  {},
 	"internal/keyring":                 {},
-	"internal/ledger":                  {"internal/audit", "internal/cache", "internal/divergence", "internal/trust"},
+	"internal/ledger":                  {"internal/audit", "internal/cache", "internal/divergence", "internal/retention", "internal/trust"},
 	"internal/purge":                   {"internal/cache", "internal/keyring", "internal/ledger", "internal/store/seal"},
 	"internal/scrub":                   {"internal/cache"},
+	"internal/retention":               {"internal/cache"},
 	"internal/server":                  {"internal/admit", "internal/artifact", "internal/cache", "internal/trust"},
 	"internal/store/aead":              {"internal/keyring", "internal/store/bucket"},
 	"internal/store/azure":             {"internal/store/bucket"},
@@ -54,6 +55,7 @@ var mayImport = map[string][]string{
 	"internal/store/tier":              {"internal/cache", "internal/store/layout"},
 	"internal/store/traced":            {"internal/cache", "internal/store/metrics"},
 	"internal/store/watched":           {"internal/cache", "internal/store/metrics"},
+	"internal/store/used":              {"internal/cache"},
 	"internal/strictyaml":              {},
 	"internal/tracing":                 {},
 	"internal/trust":                   {"internal/cache", "internal/keyring", "internal/trust/oidc", "internal/trust/policy", "internal/trust/session"},
@@ -86,7 +88,7 @@ var onlyIn = map[string]string{
 	"github.com/tink-crypto/tink-go":      "internal/store/aead",
 	"github.com/sony/gobreaker":           "internal/store/breaker",
 	"github.com/KimMachineGun":            "cmd/bezoar",
-	"github.com/prometheus/client_golang": "internal/divergence internal/audit internal/health internal/purge internal/scrub internal/server internal/store/breaker internal/store/hot internal/store/metrics internal/store/recorded internal/store/seal internal/store/spool internal/store/tier internal/trust/oidc cmd/bezoar",
+	"github.com/prometheus/client_golang": "internal/divergence internal/audit internal/health internal/purge internal/scrub internal/retention internal/server internal/store/breaker internal/store/hot internal/store/metrics internal/store/recorded internal/store/seal internal/store/spool internal/store/tier internal/store/used internal/trust/oidc cmd/bezoar",
 }
 
 type goPackage struct {

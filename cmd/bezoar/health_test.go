@@ -19,7 +19,7 @@ func TestWhatDoesNotWorkIsTold(t *testing.T) {
 		}
 		return string(got)
 	}
-	const well = "ready\ntokens ok\npolicy ok\nissuer ok\naudit ok\naudit_chain ok\ngraves ok\nentries ok\nscrub ok\npurges ok\ndivergences ok\nstore ok\noverload ok\n"
+	const well = "ready\ntokens ok\npolicy ok\nissuer ok\naudit ok\naudit_chain ok\ngraves ok\nentries ok\nscrub ok\npurges ok\ndivergences ok\nretention ok\nstore ok\nuses ok\noverload ok\n"
 	waitFor(t, "the start to be over", func() bool { return verbose() == well })
 	c.write("version: 1\n")
 	waitFor(t, "the broken policy to be told", func() bool { return strings.HasPrefix(verbose(), "ready, degraded\n") })

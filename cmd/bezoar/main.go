@@ -89,7 +89,7 @@ func newRootCmd(env *environment) *cobra.Command {
 	root.SetErr(env.Stderr)
 	root.SetFlagErrorFunc(usageError)
 	root.AddCommand(
-		newServeCmd(env), newTokenCmd(env), newKeyCmd(env), newInspectCmd(env), newVerifyCmd(env), newLedgerCmd(env), newDivergencesCmd(env), newRevokeCmd(env), newAuditCmd(env), newPurgeCmd(env),
+		newServeCmd(env), newTokenCmd(env), newKeyCmd(env), newInspectCmd(env), newVerifyCmd(env), newLedgerCmd(env), newScopeCmd(env), newGCCmd(env), newDivergencesCmd(env), newRevokeCmd(env), newAuditCmd(env), newPurgeCmd(env),
 		newDoctorCmd(env), newConfigCmd(env), newPolicyCmd(env), newSessionCmd(env), newVersionCmd(env),
 	)
 	return root

@@ -23,6 +23,7 @@ import (
 	"github.com/bezoar-cache/bezoar/internal/health"
 	"github.com/bezoar-cache/bezoar/internal/ledger"
 	"github.com/bezoar-cache/bezoar/internal/purge"
+	"github.com/bezoar-cache/bezoar/internal/retention"
 	"github.com/bezoar-cache/bezoar/internal/scrub"
 	"github.com/bezoar-cache/bezoar/internal/server"
 	"github.com/bezoar-cache/bezoar/internal/store/breaker"
@@ -107,6 +108,8 @@ type app struct {
 	scrub      *scrub.Scrubber            // nil with --scrub-rate 0
 	spool      *fs.Store                  // the directory of the spool, if there is one
 	tier       atomic.Pointer[tier.Store] // nil unless it shares a disk with the spool
+	retention  *retention.Runner
+	dir        *fs.Store // of the entries; nil with a bucket
 	closers    []func() error
 	tls        *tls.Config
 	server     *server.Server
@@ -189,6 +192,7 @@ func (a *app) run(ctx context.Context) error {
 	group.Go(func() error { a.divergences.Run(background); return nil })
 	group.Go(func() error { a.keeper.Run(background); return nil })
 	group.Go(func() error { a.breaker.Run(background); return nil })
+	group.Go(func() error { a.retention.Run(background); return nil })
 	if a.policy != nil {
 		group.Go(func() error { return a.identities.Run(background) })
 		group.Go(func() error { a.policy.Run(background); return nil })

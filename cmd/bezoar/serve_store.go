@@ -75,18 +75,18 @@ func (a *app) openStore(ctx context.Context, ring *keyring.Ring) (_ cache.Store,
 	if a.traces != nil {
 		whole = traced.New(whole)
 	}
-	seen := watched.New(whole, time.Now)
+	seen := watched.New(a.keepBounds(whole, sealed), time.Now)
 	a.causes.Add("store", func() error { return errors.Join(a.breaker.Degraded(), seen.Degraded()) })
 	if a.cfg.MemoryCache == 0 {
-		return seen.Whole(), nil
+		return a.noteUses(seen.Whole()), nil
 	}
-	return hot.New(seen.Whole(), hot.Options{
+	return a.noteUses(hot.New(seen.Whole(), hot.Options{
 		Size: int64(a.cfg.MemoryCache), MaxBody: largestInMemory, Registerer: a.registry, Now: time.Now,
 		Gone: func(e cache.Entry) bool {
 			_, buried := a.graves.Buried(seal.GraveID(e.Key, e.Record))
 			return buried || a.purges.Purged(&e)
 		},
-	}), nil
+	})), nil
 }
 
 // largestInMemory is the largest artifact that is kept there, in bytes. With larger ones it matters little how they are opened.
@@ -121,6 +121,7 @@ func (a *app) openBackend(ctx context.Context, ring *keyring.Ring, recorder *rec
 		return nil, nil, err
 	}
 	a.openScrub(dir, recorder.Over(dir.Unverified()), dir, ring)
+	a.dir = dir
 	return recorder.Over(a.breaker.Over(dir)), dir, nil
 }
 

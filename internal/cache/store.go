@@ -20,6 +20,8 @@ var (
 	// ErrDamaged says that what lay under the key was no whole entry of that key. It was set aside: the key is
 	// free again. It is a miss to a client and an alarm to the operator.
 	ErrDamaged = errors.New("the stored entry was damaged and is set aside")
+	// ErrOther says that another entry is under the key than the one that is meant; it stays as it is.
+	ErrOther = errors.New("another entry is under the key by now")
 )
 
 // Store keeps entries. Implementations are safe for concurrent use, also by several processes

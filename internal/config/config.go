@@ -49,6 +49,9 @@ type Config struct {
 	ScrubRate  Size          `name:"scrub-rate" default:"4MiB" min:"0" max:"1TiB" help:"Most bytes in a second that are read in the background to find what the storage has damaged, in bytes or with a unit; 0: nothing is read"`
 	ScrubEvery time.Duration `name:"scrub-every" default:"720h" min:"1s" max:"8760h" help:"Least time from the beginning of one reading of all that is stored to that of the next"`
 
+	MaxStoreSize Size `name:"max-store-size" default:"0" min:"0" max:"1PiB" help:"Most bytes that all entries hold together, in bytes or with a unit; beyond it the least recently used go, untrusted ones first; 0: no bound"`
+	MinFree      Size `name:"min-free" default:"1GiB" min:"0" max:"1PiB" needs:"directory" help:"How much room the disk of the store has to have, in bytes or with a unit; below it the least recently used entries go, untrusted ones first; 0: none"`
+
 	PublicURL PublicURL `name:"public-url" example:"https://cache.example.com" help:"URL under which clients reach this server; printed at start"`
 	TLSCert   Path      `name:"tls-cert" example:"/etc/bezoar/tls.crt" help:"File with the TLS certificate chain, PEM; needs --tls-key"`
 	TLSKey    Path      `name:"tls-key" example:"/etc/bezoar/tls.key" help:"File with the key of the TLS certificate, PEM; needs --tls-cert"`

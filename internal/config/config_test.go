@@ -11,7 +11,7 @@ import (
 
 const printed = `{"listen":["127.0.0.1:8099"],"data":"/d","store":"file:///d/store","ledger":"sqlite","ledger-password":"",` +
 	`"write-wait":"2s","spool-dir":"/d/spool","spool-size":"10GiB","spool-age":"24h","spool-drain":"30s","tier-dir":"","tier-size":"20GiB","memory-cache":"32MiB",` +
-	`"verify-ahead":"8MiB","seal":"record","redirect":"off","redirect-ttl":"5m","purge-quarantine":"168h","scrub-rate":"4MiB","scrub-every":"720h","public-url":"","tls-cert":"","tls-key":"",` +
+	`"verify-ahead":"8MiB","seal":"record","redirect":"off","redirect-ttl":"5m","purge-quarantine":"168h","scrub-rate":"4MiB","scrub-every":"720h","max-store-size":"0","min-free":"1GiB","public-url":"","tls-cert":"","tls-key":"",` +
 	`"tokens":["ci (workspace default, read, expires 2030-01-01T00:00:00Z)"],"policy":"","seal-key-file":"/d/seal.key","audit-keep":"9600h","metrics-listen":"","metrics-token":"[redacted]",` +
 	`"log-format":"text","log-level":"info","max-artifact-size":"2GiB","max-inflated-size":"16GiB","max-inflate-ratio":"200",` +
 	`"max-members":"250000","max-path-length":"4096","max-check-memory":"128MiB","unknown-format":"refuse","max-connections":"4096","max-uploads":"128","max-downloads":"512","slot-wait":"1s","on-error":"open","header-timeout":"10s","idle-timeout":"2m",` +

@@ -11,6 +11,8 @@ func needed(needs string) string {
 	switch needs {
 	case "bucket":
 		return "a bucket as the store"
+	case "directory":
+		return "a directory as the store"
 	case "redirect":
 		return "redirect: on"
 	case "ledger":
@@ -25,6 +27,8 @@ func (c *Config) lacks(s *setting) string {
 	switch s.needs {
 	case "bucket":
 		have = c.Store.IsBucket()
+	case "directory":
+		have = !c.Store.IsBucket()
 	case "tier-dir":
 		have = c.TierDir != ""
 	case "redirect":
@@ -54,6 +58,8 @@ func (l *loader) checkStore() {
 		switch s.needs {
 		case "bucket":
 			hint = "take it out, or name a bucket with store"
+		case "directory":
+			hint = "take it out: a bucket is as large as it likes, and max-store-size bounds it"
 		case "ledger":
 			hint = "take it out, or name a database with ledger"
 		}

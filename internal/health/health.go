@@ -28,6 +28,7 @@ const help = "1 while a part of the server does not work as it should, by cause.
 	"entries: what is stored cannot be noted in the ledger, it is later. " +
 	"divergences: what main and others made differently is not looked for, it is later. " +
 	"audit: the audit log cannot be written, it is later. audit_chain: the audit log was changed by somebody, or cannot be sealed. " +
+	"uses: what is read cannot be noted in the ledger, it is later. retention: the store cannot be kept within its bounds. " +
 	"spool: uploads wait for the bucket for too long. tier: the local disk of the tier does not work, reads go to the bucket. " +
 	"store: the store failed repeatedly and is left alone but for probes, requests are misses and refusals at once. " +
 	"overload: something was turned away a moment ago because there was too much at once. " +

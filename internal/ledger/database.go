@@ -79,5 +79,5 @@ type rowsQuerier interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 }
 
-const entryColumns = `(scope, hash, size, sha256, content, inflated, members, opaque, created, seal, producer)
-	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`
+const entryColumns = `(scope, hash, size, sha256, content, inflated, members, opaque, created, seal, producer, used)
+	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`

@@ -29,7 +29,7 @@ func (l *Ledger) RecordEntries(ctx context.Context, entries []cache.Entry) error
 		return err // nobody else would see them
 	}
 	return l.explain(ctx, l.transact(ctx, entriesPart, func(tx *sql.Tx) error {
-		r, err := newRecorder(ctx, tx, l.statements())
+		r, err := newRecorder(ctx, tx, l.statements(), l.now())
 		if err != nil {
 			return err
 		}
@@ -138,10 +138,11 @@ type recorder struct {
 	scope, producer, entry *sql.Stmt
 	scopes                 map[[2]string]int64 // by workspace and scope
 	producers              map[[sha256.Size]byte]int64
+	used                   int64 // now, in seconds: what nobody has read yet counts as used when it came in
 }
 
-func newRecorder(ctx context.Context, tx *sql.Tx, s *statements) (*recorder, error) {
-	r := &recorder{statements: s, scopes: make(map[[2]string]int64), producers: make(map[[sha256.Size]byte]int64)}
+func newRecorder(ctx context.Context, tx *sql.Tx, s *statements, now time.Time) (*recorder, error) {
+	r := &recorder{statements: s, used: now.Unix(), scopes: make(map[[2]string]int64), producers: make(map[[sha256.Size]byte]int64)}
 	// An update that changes nothing makes RETURNING return the id of a row that is there.
 	var errs [3]error
 	r.scope, errs[0] = tx.PrepareContext(ctx, `
@@ -174,7 +175,7 @@ func (r *recorder) record(ctx context.Context, key cache.Key, row *entryRow) err
 		return err
 	}
 	_, err = r.entry.ExecContext(ctx, scope, string(key.Hash), row.size, row.sha256[:], row.content[:], row.inflated, row.members, row.opaque,
-		row.created, row.seal, producer)
+		row.created, row.seal, producer, r.used)
 	return err
 }
 

@@ -160,7 +160,7 @@ func (r *reconciler) settle(ctx context.Context, listed []cache.Entry) error {
 			return err
 		}
 		defer func() { _ = find.Close() }()
-		w, err := newRecorder(ctx, tx, r.ledger.statements())
+		w, err := newRecorder(ctx, tx, r.ledger.statements(), r.ledger.now())
 		if err != nil {
 			return err
 		}

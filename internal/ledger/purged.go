@@ -154,7 +154,7 @@ func (l *Ledger) MarkPurged(ctx context.Context, purge string, entries []PurgedE
 			return err
 		}
 		defer func() { err = errors.Join(err, mark.Close()) }()
-		r, err := newRecorder(ctx, tx, l.statements())
+		r, err := newRecorder(ctx, tx, l.statements(), l.now())
 		if err != nil {
 			return err
 		}

@@ -62,3 +62,8 @@ func (g *guard) Put(ctx context.Context, entry cache.Entry, body io.ReaderAt) er
 	}
 	return nil
 }
+
+// ReadRecord implements [cache.RecordReader].
+func (g *guard) ReadRecord(ctx context.Context, key cache.Key) (cache.Record, error) {
+	return cache.ReadRecord(ctx, g.Remote, key)
+}

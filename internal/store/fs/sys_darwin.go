@@ -29,3 +29,12 @@ func bootID() string {
 	name, _ := os.Hostname()
 	return name
 }
+
+// room is how many bytes of the file system of dir are left for who is not root.
+func room(dir string) (int64, error) {
+	var stat syscall.Statfs_t
+	if err := ignoringEINTR(func() error { return syscall.Statfs(dir, &stat) }); err != nil {
+		return 0, &fs.PathError{Op: "statfs", Path: dir, Err: err}
+	}
+	return int64(stat.Bavail) * int64(stat.Bsize), nil
+}

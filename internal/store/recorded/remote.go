@@ -54,3 +54,8 @@ func (r *remote) Delete(ctx context.Context, key cache.Key) error {
 	before := r.recorder.opts.Now()
 	return r.recorder.deleted(key, before, r.Remote.Delete(ctx, key))
 }
+
+// ReadRecord implements [cache.RecordReader].
+func (r *remote) ReadRecord(ctx context.Context, key cache.Key) (cache.Record, error) {
+	return cache.ReadRecord(ctx, r.Remote, key)
+}

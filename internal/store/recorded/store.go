@@ -51,6 +51,11 @@ func (s *store) Delete(ctx context.Context, key cache.Key) error {
 	return s.recorder.deleted(key, before, s.Store.Delete(ctx, key))
 }
 
+// ReadRecord implements [cache.RecordReader].
+func (s *store) ReadRecord(ctx context.Context, key cache.Key) (cache.Record, error) {
+	return cache.ReadRecord(ctx, s.Store, key)
+}
+
 // opened notes what was found damaged, and what whoever opened it will set aside.
 func (r *Recorder) opened(key cache.Key, before time.Time, obj *cache.Object, err error) (*cache.Object, error) {
 	if errors.Is(err, cache.ErrDamaged) {

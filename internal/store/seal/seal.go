@@ -59,7 +59,7 @@ type store struct {
 // [cache.ErrDamaged]; one that another, newer server seems to have sealed is left alone and is [cache.ErrNotExist]. One that was deleted
 // and is back is treated like one with a broken seal, but for the few minutes that a deletion may take, in which it is
 // [cache.ErrNotExist]. One that is purged is left where it is, and is [cache.ErrNotExist]. Objects come from inner as they are, so that the kernel can still move their bytes; their SetAside buries first.
-func New(inner cache.Store, keys keyring.Keys, options Options) cache.Store {
+func New(inner cache.Store, keys keyring.Keys, options Options) Store {
 	if len(keys) == 0 {
 		panic("seal: no keys") // every entry would be taken for forged: a bug
 	}

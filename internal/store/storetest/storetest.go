@@ -83,6 +83,7 @@ func Run(t *testing.T, open func(t *testing.T) cache.Store, options ...Option) {
 		{"ManyKeys", testManyKeys},
 		{"SecondHandle", testSecondHandle},
 		{"SetAside", testSetAside},
+		{"ReadRecord", testReadRecord},
 		{"Marks", testMarks},
 		{"RaceOfMarks", testRaceOfMarks},
 		{"Quarantine", testQuarantine},

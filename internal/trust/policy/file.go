@@ -27,7 +27,8 @@ type workspace struct {
 	OIDC       []oidc     `name:"oidc" help:"Other CIs that use this workspace: one block, or a list"`
 	Developers developers `name:"developers" help:"What the tokens of developers may do"`
 	Sessions   sessions   `name:"sessions" help:"How long sessions live"`
-	Quota      quota      `name:"quota" help:"How much may be stored"`
+	Quota      quota      `name:"quota" help:"How much may be stored; what was used least recently goes first"`
+	Retention  retention  `name:"retention" help:"How long entries are kept"`
 }
 
 type github struct {
@@ -140,5 +141,23 @@ type quota struct {
 	Place          place
 	Trusted        size `name:"trusted" example:"200GiB" help:"How much the trusted scope may hold"`
 	PerScope       size `name:"per_scope" example:"5GiB" help:"How much each other scope may hold"`
-	UntrustedTotal size `name:"untrusted_total" example:"50GiB" help:"How much all other scopes may hold together"`
+	UntrustedTotal size `name:"untrusted_total" example:"50GiB" help:"How much all other scopes may hold together; the largest of them pay"`
+}
+
+type retention struct {
+	Place   place
+	Trusted trustedRetention `name:"trusted" help:"How long entries of the trusted scope are kept"`
+	Others  othersRetention  `name:"others" help:"How long entries of all other scopes are kept"`
+}
+
+type trustedRetention struct {
+	Place     place
+	MaxAge    age `name:"max_age" default:"never" example:"90d" help:"How old an entry may become, from its upload on, whether it is read or not; never: as old as it likes"`
+	MaxUnused age `name:"max_unused" default:"90d" help:"For how long nobody need read an entry before it goes; never: it stays"`
+}
+
+type othersRetention struct {
+	Place     place
+	MaxAge    age `name:"max_age" default:"30d" help:"How old an entry may become, from its upload on, whether it is read or not; never: as old as it likes"`
+	MaxUnused age `name:"max_unused" default:"14d" help:"For how long nobody need read an entry before it goes; never: it stays"`
 }

@@ -168,7 +168,7 @@ func TestSettings(t *testing.T) {
 		t.Errorf("the workspaces are %s", got)
 	}
 	web, ok := p.Settings("web")
-	if got := fmt.Sprint(web, ok); got != "{false true true 1h0m0s 6h0m0s {214748364800 5368709120 53687091200}} true" {
+	if got := fmt.Sprint(web, ok); got != "{false true true 1h0m0s 6h0m0s {214748364800 5368709120 53687091200} {0s 2160h0m0s} {720h0m0s 336h0m0s}} true" {
 		t.Errorf("web has %s", got)
 	}
 	if _, ok := p.Settings("none"); ok {
@@ -181,11 +181,11 @@ func TestSettings(t *testing.T) {
 version: 1
 audience: x
 workspaces:
-  a: {developers: {read: none, write: none}, sessions: {ttl: 30m, max: 30m}}
+  a: {developers: {read: none, write: none}, sessions: {ttl: 30m, max: 30m}, retention: {trusted: {max_age: 90d, max_unused: never}, others: {max_age: never, max_unused: 12h}}}
   b: {gitlab: {project_id: 1, forks: public-read, keys: "https://keys.example.com/jwks", trusted: {branches: [main]}}}
   c: {github: {repository_id: 1, owner_id: 1, issuer: "http://127.0.0.1:8080/x", forks: public-read, trusted: {branches: [main]}}}
 `)
-	for name, want := range map[string]string{"a": "{false false false 30m0s 30m0s {0 0 0}}", "b": "{true true true 1h0m0s 6h0m0s {0 0 0}}", "c": "{true true true 1h0m0s 6h0m0s {0 0 0}}"} {
+	for name, want := range map[string]string{"a": "{false false false 30m0s 30m0s {0 0 0} {2160h0m0s 0s} {0s 12h0m0s}}", "b": "{true true true 1h0m0s 6h0m0s {0 0 0} {0s 2160h0m0s} {720h0m0s 336h0m0s}}", "c": "{true true true 1h0m0s 6h0m0s {0 0 0} {0s 2160h0m0s} {720h0m0s 336h0m0s}}"} {
 		s, _ := other.Settings(cache.Workspace(name))
 		if got := fmt.Sprint(s); got != want {
 			t.Errorf("%s has %s", name, got)

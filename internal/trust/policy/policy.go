@@ -60,9 +60,14 @@ type Settings struct {
 	DevelopersRead, DevelopersWrite bool
 	// SessionTTL is how long a session lives, SessionMax the longest that may be asked for, and the longest that a CI's token serves as the bearer.
 	SessionTTL, SessionMax time.Duration
-	// Quota bounds what is stored, in bytes; 0 is no bound. Nothing enforces it yet.
+	// Quota bounds what is stored, in bytes; 0 is no bound.
 	Quota Quota
+	// Trusted and Others say how long entries of the trusted scope and of all others are kept.
+	Trusted, Others Retention
 }
+
+// Retention bounds how long entries are kept, from their upload and from their last read; 0 is no bound.
+type Retention struct{ MaxAge, MaxUnused time.Duration }
 
 // Quota bounds what a workspace holds, in bytes; 0 is no bound.
 type Quota struct{ Trusted, PerScope, UntrustedTotal int64 }
@@ -184,7 +189,9 @@ func (p *Policy) Settings(name cache.Workspace) (Settings, bool) {
 	s := Settings{
 		DevelopersRead: w.Developers.Read == "trusted", DevelopersWrite: w.Developers.Write == "own",
 		SessionTTL: time.Duration(w.Sessions.TTL), SessionMax: time.Duration(w.Sessions.Max),
-		Quota: Quota{int64(w.Quota.Trusted), int64(w.Quota.PerScope), int64(w.Quota.UntrustedTotal)},
+		Quota:   Quota{int64(w.Quota.Trusted), int64(w.Quota.PerScope), int64(w.Quota.UntrustedTotal)},
+		Trusted: Retention{w.Retention.Trusted.MaxAge.bound(), w.Retention.Trusted.MaxUnused.bound()},
+		Others:  Retention{w.Retention.Others.MaxAge.bound(), w.Retention.Others.MaxUnused.bound()},
 	}
 	for _, g := range w.GitHub {
 		s.PublicRead = s.PublicRead || g.Forks == publicRead
@@ -195,15 +202,11 @@ func (p *Policy) Settings(name cache.Workspace) (Settings, bool) {
 	return s, true
 }
 
-// Warnings are remarks for the operator, a line each: what the policy opens beyond the defaults, and what this release does not do yet.
+// Warnings are remarks for the operator, a line each: what the policy opens beyond the defaults.
 func (p *Policy) Warnings() []string {
 	var all []string
 	for _, name := range p.workspaces {
-		w := p.file.Workspaces[string(name)]
 		warn := func(key, what string) { all = append(all, key+": "+what) }
-		if w.Quota.Place.given {
-			warn(w.Quota.Place.key, "this release checks quotas when it reads them, and does not enforce them yet")
-		}
 		for _, one := range p.providers[name] {
 			one.warn(warn)
 		}

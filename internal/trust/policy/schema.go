@@ -87,6 +87,8 @@ func scalarSchema(v scalar, f field) *jsonschema.Schema {
 		return nameSchema()
 	case *duration:
 		return text(`^\+?(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))+$`)
+	case *age:
+		return text(`^(never|[1-9][0-9]*[dh])$`)
 	case *size:
 		return anyOf(&jsonschema.Schema{Type: "integer", Minimum: "1"}, text(`^[0-9]+ ?([kKMGT]?B|[KMGTP]iB)?$`))
 	case *claimValue:

@@ -88,6 +88,8 @@ func form(t reflect.Type) string {
 		return "`true`, `false`"
 	case *id:
 		return "an id"
+	case *age:
+		return "days or hours, or `never`"
 	case *duration:
 		return "a duration"
 	case *size:

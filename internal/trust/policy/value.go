@@ -2,10 +2,12 @@ package policy
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/netip"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -39,6 +41,7 @@ type (
 	claimName    string // at the top, or a JSON Pointer (RFC 6901) that begins with /
 	duration     time.Duration
 	size         int64
+	age          int64 // nanoseconds; -1: never
 	claimValue   struct {
 		Kind strictyaml.Kind
 		Text string
@@ -67,6 +70,7 @@ func (providerName) kinds() []strictyaml.Kind { return textOnly }
 func (claimName) kinds() []strictyaml.Kind    { return textOnly }
 func (duration) kinds() []strictyaml.Kind     { return textOnly }
 func (size) kinds() []strictyaml.Kind         { return []strictyaml.Kind{strictyaml.Text, strictyaml.Integer} }
+func (age) kinds() []strictyaml.Kind          { return textOnly }
 func (claimValue) kinds() []strictyaml.Kind {
 	return []strictyaml.Kind{strictyaml.Text, strictyaml.Integer, strictyaml.Boolean}
 }
@@ -314,6 +318,42 @@ func (v *size) set(n strictyaml.Node) *flaw {
 	*v = size(bytes)
 	return nil
 }
+
+const (
+	never  = -1
+	day    = 24 * time.Hour
+	minAge = time.Hour
+	maxAge = 3650 * day
+)
+
+func (v *age) set(n strictyaml.Node) *flaw {
+	const hint = "write days or hours, such as 30d or 12h, or never"
+	if n.Text == "never" {
+		*v = never
+		return nil
+	}
+	var number string
+	unit := day
+	if digits, ok := strings.CutSuffix(n.Text, "d"); ok {
+		number = digits
+	} else if digits, ok := strings.CutSuffix(n.Text, "h"); ok {
+		number, unit = digits, time.Hour
+	} else {
+		return &flaw{quoted(n.Text) + " is not a number of days or hours", hint}
+	}
+	count, err := strconv.ParseInt(number, 10, 64)
+	if err != nil && !errors.Is(err, strconv.ErrRange) || !strictyaml.Digits(number) {
+		return &flaw{quoted(n.Text) + " is not a number of days or hours", hint}
+	}
+	if count < int64(minAge/unit) || count > int64(maxAge/unit) || count == 0 {
+		return &flaw{quoted(n.Text) + " is too short or too long", "write 1h to 3650d, or never"}
+	}
+	*v = age(time.Duration(count) * unit)
+	return nil
+}
+
+// bound is the age, 0 for never.
+func (v age) bound() time.Duration { return time.Duration(max(0, v)) }
 
 // plausible refuses texts that no field can have, and that no message should show.
 func plausible(text string) *flaw {

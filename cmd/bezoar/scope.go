@@ -1,0 +1,165 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/bezoar-cache/bezoar/internal/cache"
+	"github.com/bezoar-cache/bezoar/internal/ledger"
+	"github.com/bezoar-cache/bezoar/internal/retention"
+)
+
+func newScopeCmd(env *environment) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "scope",
+		Short: "List the scopes of a workspace, and end one that nobody needs any more",
+		Long: `List the scopes of a workspace with what they hold, and delete all entries of one, such as those of a pull request that was closed.
+
+What is known of scopes is what servers noted in the ledger; 'bezoar ledger rebuild' brings that up to date with the store.`,
+		Args: commandsOnly,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	addLedgerFlags(cmd)
+	cmd.AddCommand(newScopeListCmd(env), newScopeDeleteCmd(env))
+	return cmd
+}
+
+// scopeJSON is what --output json prints of a scope. Scripts depend on it: fields are added, never changed.
+type scopeJSON struct {
+	Workspace string `json:"workspace"`
+	Scope     string `json:"scope"`
+	Entries   int64  `json:"entries"`
+	Bytes     int64  `json:"bytes"`
+	Used      string `json:"used,omitempty"`
+}
+
+func newScopeListCmd(env *environment) *cobra.Command {
+	var output string
+	cmd := &cobra.Command{
+		Use:   "list WORKSPACE",
+		Short: "List the scopes of a workspace with their entries, bytes and last use",
+		Long: `List the scopes of a workspace that hold entries, with their number, their bytes, and when one of them was last read or came in, to about an hour.
+
+With --output json an array of objects goes to standard output, [] if there are none: workspace, scope, entries, bytes and used.`,
+		Example: "  bezoar scope list web",
+		Args:    exactly(1, "the name of one workspace"),
+	}
+	addOutputFlag(cmd, &output)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if err := checkOutput(cmd, output); err != nil {
+			return err
+		}
+		workspace, err := cache.ParseWorkspace(args[0])
+		if err != nil {
+			return usageError(cmd, err)
+		}
+		cfg, err := tokenConfig(cmd, env)
+		if err != nil {
+			return err
+		}
+		return withRecords(cmd.Context(), cfg, func(records *ledger.Ledger) error {
+			return listScopes(cmd.Context(), env, records, workspace, output)
+		})
+	}
+	return cmd
+}
+
+func listScopes(ctx context.Context, env *environment, records *ledger.Ledger, workspace cache.Workspace, output string) error {
+	const page = 100
+	all := []scopeJSON{}
+	for after := int64(0); ; {
+		scopes, err := records.Held(ctx, after, page)
+		if err != nil {
+			return err
+		}
+		for _, s := range scopes {
+			if s.Workspace == workspace {
+				all = append(all, scopeJSON{string(s.Workspace), string(s.Scope), s.Entries, s.Bytes, timeOr(s.Used, "")})
+			}
+		}
+		if len(scopes) < page {
+			break
+		}
+		after = scopes[len(scopes)-1].ID
+	}
+	if output == outputJSON {
+		return writeHarmlessJSON(env.Stdout, all)
+	}
+	if len(all) == 0 {
+		fmt.Fprintf(env.Stderr, "No scope of %s holds anything that is known in %s.\n", workspace, records.Place())
+		return nil
+	}
+	table := tabwriter.NewWriter(env.Stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "SCOPE\tENTRIES\tBYTES\tLAST USED")
+	for _, s := range all {
+		used := s.Used
+		if used == "" {
+			used = "not known"
+		}
+		fmt.Fprintf(table, "%s\t%d\t%d\t%s\n", harmless(s.Scope, ""), s.Entries, s.Bytes, used)
+	}
+	return table.Flush()
+}
+
+func newScopeDeleteCmd(env *environment) *cobra.Command {
+	var trusted bool
+	cmd := &cobra.Command{
+		Use:   "delete WORKSPACE SCOPE",
+		Short: "Delete all entries of a scope",
+		Long: `Delete all entries of a scope, however new, while servers run. They become misses. The command may be broken off and run again at any time. Who may write to the
+scope still may: what is uploaded meanwhile may stay.
+
+The trusted scope holds what all builds read: to delete it, say --yes-trusted.`,
+		Example: "  bezoar scope delete web pr/17 --config /etc/bezoar.yaml",
+		Args:    exactly(2, "the names of one workspace and one scope"),
+	}
+	addStoreFlags(cmd)
+	cmd.Flags().BoolVar(&trusted, "yes-trusted", false, "delete the trusted scope, if that is the one")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		workspace, errWorkspace := cache.ParseWorkspace(args[0])
+		scope, errScope := cache.ParseScope(args[1])
+		if err := errors.Join(errWorkspace, errScope); err != nil {
+			return usageError(cmd, err)
+		}
+		if scope == cache.Trusted && !trusted {
+			return usageError(cmd, errors.New("all builds read the trusted scope: say --yes-trusted if all of its entries are to go"))
+		}
+		cfg, err := tokenConfig(cmd, env)
+		if err != nil {
+			return err
+		}
+		return withRemoval(cmd.Context(), env, cfg, func(r *removal) error { return deleteScope(cmd.Context(), env, r, workspace, scope) })
+	}
+	return cmd
+}
+
+func deleteScope(ctx context.Context, env *environment, r *removal, workspace cache.Workspace, scope cache.Scope) error {
+	held, err := r.records.HeldBy(ctx, workspace, scope)
+	if errors.Is(err, cache.ErrNotExist) {
+		fmt.Fprintf(env.Stderr, "The scope holds nothing that is known in %s.\n", r.records.Place())
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	report, err := retention.EndScope(ctx, r.records, r.store, held, nil)
+	fmt.Fprintf(env.Stdout, "%d entries with %d bytes went.\n", report.Entries, report.Bytes)
+	if left := report.Other + report.Failed; err == nil && left > 0 {
+		return fmt.Errorf("%d entries stayed: run 'bezoar ledger rebuild', and try again", left)
+	}
+	return err
+}
+
+// exactly takes n arguments, and says what they are if there are more or less.
+func exactly(n int, what string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) != n {
+			return usageError(cmd, fmt.Errorf("'%s' takes %s", cmd.CommandPath(), what))
+		}
+		return nil
+	}
+}
