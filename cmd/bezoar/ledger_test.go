@@ -141,7 +141,8 @@ func TestWhatDidThisRunWrite(t *testing.T) {
 func TestNoRequestWaitsForTheLedger(t *testing.T) {
 	dir := t.TempDir()
 	s := startServe(t, "--data", dir, "--listen", "127.0.0.1:0")
-	db, err := sql.Open("sqlite", filepath.Join(dir, ledger.FileName))
+	// The server writes to it as well when it starts.
+	db, err := sql.Open("sqlite", filepath.Join(dir, ledger.FileName)+"?_pragma=busy_timeout(10000)")
 	if err != nil {
 		t.Fatal(err)
 	}

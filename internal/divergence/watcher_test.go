@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -225,11 +226,25 @@ func TestOneOfSeveralServersCompares(t *testing.T) {
 // ailing is a ledger in which there is nothing to do.
 type ailing struct {
 	divergence.Ledger
+	mu    sync.Mutex
 	looks int
 	err   error
 }
 
-func (l *ailing) DivergencesDue(context.Context) (bool, error) { l.looks++; return false, l.err }
+func (l *ailing) DivergencesDue(context.Context) (bool, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.looks++
+	return false, l.err
+}
+
+// heal ends the trouble, and returns how often somebody looked before.
+func (l *ailing) heal() (looks int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.err = nil
+	return l.looks
+}
 
 func TestRunTellsOfTrouble(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -242,11 +257,11 @@ func TestRunTellsOfTrouble(t *testing.T) {
 		if err := w.Degraded(); err == nil || !strings.Contains(err.Error(), "locked") {
 			t.Error(err)
 		}
-		l.err = nil
+		l.heal()
 		time.Sleep(time.Minute) //nolint:forbidigo // in a bubble
 		synctest.Wait()
-		if err := w.Degraded(); err != nil || l.looks < 10 {
-			t.Errorf("%v after %d looks", err, l.looks)
+		if err := w.Degraded(); err != nil || l.heal() < 10 {
+			t.Errorf("%v after %d looks", err, l.heal())
 		}
 		cancel()
 		<-done
