@@ -1,8 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -19,6 +21,7 @@ import (
 	"github.com/bezoar-cache/bezoar/internal/admin"
 	"github.com/bezoar-cache/bezoar/internal/api"
 	"github.com/bezoar-cache/bezoar/internal/artifact"
+	"github.com/bezoar-cache/bezoar/internal/artifact/artifacttest"
 	"github.com/bezoar-cache/bezoar/internal/cache"
 	"github.com/bezoar-cache/bezoar/internal/keyring"
 	"github.com/bezoar-cache/bezoar/internal/ledger"
@@ -289,10 +292,46 @@ func TestServeAPI(t *testing.T) {
 			t.Errorf("%s %s: %d, want %d", x.method, x.path, got, x.want)
 		}
 	}
+	// An upload to the trusted scope goes by the command, at the server.
+	if status, text := upload(t, "http://"+s.addr+"/v1/cache/7", builds); status != 200 {
+		t.Fatal(status, text)
+	}
+	file := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(file, []byte(admins), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "the entry to be known", func() bool {
+		return strings.Contains(mustCommand(t, "ledger", "entries", "--server", "http://"+s.addr, "--token-file", file), " 7 ")
+	})
+	out := mustCommand(t, "scope", "delete", "default", "trusted", "--yes-trusted", "--server", "http://"+s.addr, "--token-file", file)
+	if !strings.HasPrefix(out, "1 entries with ") || ask("GET", "/v1/cache/7", builds) != 404 {
+		t.Fatal(out)
+	}
 	if status := s.stop(); status != 0 {
 		t.Fatalf("exit status %d: %s", status, s.stderr)
 	}
 	if text := s.stderr.String(); !strings.Contains(text, "msg=api method=GET route=\"GET /status\" status=200") || strings.Contains(text, admins[4:20]) {
 		t.Error(text)
 	}
+}
+
+// upload stores an artifact with a token.
+func upload(t *testing.T, url, token string) (status int, answer string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, url, bytes.NewReader(artifacttest.Typical(1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Close = true
+	req.Header.Set("Authorization", "Bearer "+token)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(text)
 }

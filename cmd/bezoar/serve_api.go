@@ -10,13 +10,13 @@ import (
 	"github.com/bezoar-cache/bezoar/internal/api"
 	"github.com/bezoar-cache/bezoar/internal/cache"
 	"github.com/bezoar-cache/bezoar/internal/keyring"
-	"github.com/bezoar-cache/bezoar/internal/ledger"
+	"github.com/bezoar-cache/bezoar/internal/retention"
 	"github.com/bezoar-cache/bezoar/internal/trust/policy"
 )
 
 // openAPI makes the API of operators. It looks into the store beside the server's own way there, so that nothing that is looked at is set aside or put into
 // the tier.
-func (a *app) openAPI(ctx context.Context, ring *keyring.Ring, store cache.Store) (http.Handler, error) {
+func (a *app) openAPI(ctx context.Context, ring *keyring.Ring) (http.Handler, error) {
 	finder, closeFinder, err := openFinder(ctx, a.cfg)
 	if err != nil {
 		return nil, err
@@ -25,7 +25,7 @@ func (a *app) openAPI(ctx context.Context, ring *keyring.Ring, store cache.Store
 	keys := ring.Derive("seal")
 	local := admin.New(admin.Options{
 		Ledger: a.ledger, Finder: finder, Limits: artifactLimits(a.cfg), Now: time.Now, Replica: a.replica,
-		EndScope: a.endScope(store),
+		EndScope: a.endScope,
 		Seal: func(key cache.Key, record cache.Record) (admin.Seal, error) {
 			return admin.JudgeSeal(keys, key, record), nil
 		},
@@ -44,32 +44,27 @@ func (a *app) openAPI(ctx context.Context, ring *keyring.Ring, store cache.Store
 // endGrace is the time that is left of a request when the deletion of a scope breaks off: its answer says that there is more to delete.
 const endGrace = 10 * time.Second
 
-// endScope deletes what the ledger knows of a scope.
-func (a *app) endScope(store cache.Store) func(context.Context, cache.Workspace, cache.Scope) (admin.DeletedScope, error) {
-	return func(ctx context.Context, workspace cache.Workspace, scope cache.Scope) (out admin.DeletedScope, err error) {
-		after := ledger.Cursor("")
-		for {
-			entries, next, err := a.ledger.Entries(ctx, ledger.Filter{Workspace: workspace, Scope: scope}, after, admin.DefaultPage)
-			if err != nil {
-				return out, err
-			}
-			for i := range entries {
-				if end, ok := ctx.Deadline(); ok && time.Until(end) < endGrace {
-					return out, nil
-				}
-				switch err := store.Delete(ctx, entries[i].Key); {
-				case err == nil:
-					out.Entries, out.Bytes = out.Entries+1, out.Bytes+entries[i].Record.Size
-				case !errors.Is(err, cache.ErrNotExist):
-					return out, err
-				}
-			}
-			if after = next; after == "" {
-				out.Complete = true
-				return out, nil
-			}
-		}
+// endScope deletes what the ledger knows of a scope, and nothing that is uploaded meanwhile in the place of it.
+func (a *app) endScope(ctx context.Context, workspace cache.Workspace, scope cache.Scope) (admin.DeletedScope, error) {
+	held, err := a.ledger.HeldBy(ctx, workspace, scope)
+	if errors.Is(err, cache.ErrNotExist) {
+		return admin.DeletedScope{Complete: true}, nil
 	}
+	if err != nil {
+		return admin.DeletedScope{}, err
+	}
+	part, cancel := ctx, func() {}
+	if end, ok := ctx.Deadline(); ok {
+		part, cancel = context.WithDeadline(ctx, end.Add(-endGrace))
+	}
+	defer cancel()
+	report, err := retention.EndScope(part, a.ledger, a.exact, held, nil)
+	out := admin.DeletedScope{Entries: report.Entries, Bytes: report.Bytes}
+	if part.Err() != nil && ctx.Err() == nil {
+		return out, nil // there is more to delete
+	}
+	out.Complete = err == nil && report.Other+report.Failed == 0
+	return out, err
 }
 
 // status is how the server is.

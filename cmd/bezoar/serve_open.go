@@ -52,7 +52,7 @@ func (a *app) open(ctx context.Context) (err error) {
 		}
 		a.tls = certificate.Config()
 	}
-	operators, err := a.openAPI(ctx, ring, store)
+	operators, err := a.openAPI(ctx, ring)
 	if err != nil {
 		return err
 	}
