@@ -15,12 +15,15 @@ const module = "github.com/bezoar-cache/bezoar/"
 
 // mayImport lists, for each package, the packages of this module that it may import outside of tests. Arrows point toward cache, and from it to artifact. A new package or a new arrow is a decision: it is made here.
 var mayImport = map[string][]string{
-	"cmd/bezoar": {"internal/admit", "internal/agent", "internal/artifact", "internal/audit", "internal/cache", "internal/config", "internal/divergence", "internal/doctor", "internal/health", "internal/keyring", "internal/ledger", "internal/purge", "internal/retention",
+	"cmd/bezoar": {"internal/admin", "internal/admin/remote", "internal/admit", "internal/agent", "internal/api", "internal/artifact", "internal/audit", "internal/cache", "internal/config", "internal/divergence", "internal/doctor", "internal/health", "internal/keyring", "internal/ledger", "internal/purge", "internal/retention",
 		"internal/scrub", "internal/server", "internal/store/aead", "internal/store/azure", "internal/store/breaker", "internal/store/bucket", "internal/store/fs", "internal/store/gcs", "internal/store/hot", "internal/store/metrics",
 		"internal/store/recorded", "internal/store/s3", "internal/store/seal", "internal/store/spool", "internal/store/tier", "internal/store/traced", "internal/store/watched", "internal/store/used", "internal/tracing", "internal/trust", "internal/trust/oidc",
 		"internal/trust/policy", "internal/watch"},
+	"internal/admin":                   {"internal/artifact", "internal/audit", "internal/cache", "internal/keyring", "internal/ledger", "internal/store/seal", "internal/trust"},
+	"internal/admin/remote":            {"internal/admin", "internal/cache", "internal/ledger"},
 	"internal/admit":                   {},
 	"internal/agent":                   {},
+	"internal/api":                     {"internal/admin", "internal/cache", "internal/ledger", "internal/trust", "internal/trust/policy"},
 	"internal/artifact":                {},
 	"internal/artifact/artifacttest":   {"internal/artifact"},
 	"internal/audit":                   {"internal/cache", "internal/trust"},
@@ -86,9 +89,10 @@ var onlyIn = map[string]string{
 	"go.opentelemetry.io/otel/sdk":        "internal/tracing",
 	"go.opentelemetry.io/otel":            "internal/server internal/store/spool internal/store/traced internal/tracing",
 	"github.com/tink-crypto/tink-go":      "internal/store/aead",
+	"github.com/pb33f":                    "", // in tests alone
 	"github.com/sony/gobreaker":           "internal/store/breaker",
 	"github.com/KimMachineGun":            "cmd/bezoar",
-	"github.com/prometheus/client_golang": "internal/divergence internal/audit internal/health internal/purge internal/scrub internal/retention internal/server internal/store/breaker internal/store/hot internal/store/metrics internal/store/recorded internal/store/seal internal/store/spool internal/store/tier internal/store/used internal/trust/oidc cmd/bezoar",
+	"github.com/prometheus/client_golang": "internal/api internal/divergence internal/audit internal/health internal/purge internal/scrub internal/retention internal/server internal/store/breaker internal/store/hot internal/store/metrics internal/store/recorded internal/store/seal internal/store/spool internal/store/tier internal/store/used internal/trust/oidc cmd/bezoar",
 }
 
 type goPackage struct {

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/bezoar-cache/bezoar/internal/admin"
 	"github.com/bezoar-cache/bezoar/internal/artifact/artifacttest"
 	"github.com/bezoar-cache/bezoar/internal/audit"
 )
@@ -62,7 +63,7 @@ func TestEverythingIsOnRecord(t *testing.T) {
 	c.write(c.rules("off"))
 	waitFor(t, "the new policy", func() bool { return strings.Contains(s.stderr.String(), "took up the policy anew") })
 	mustCommand(t, data("token", "revoke", "ci", "--json")...)
-	revocation := decode[revocationJSON](t, mustCommand(t, data("revoke", "run", "17650000001", "--reason", "leaked", "--json")...))
+	revocation := decode[admin.Revocation](t, mustCommand(t, data("revoke", "run", "17650000001", "--reason", "leaked", "--json")...))
 	mustCommand(t, data("revoke", "lift", revocation.ID)...)
 	s.stop()
 	keyFile := filepath.Join(c.data, "seal.key")

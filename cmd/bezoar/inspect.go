@@ -5,11 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/bezoar-cache/bezoar/internal/admin"
 	"github.com/bezoar-cache/bezoar/internal/artifact"
 	"github.com/bezoar-cache/bezoar/internal/cache"
 	"github.com/bezoar-cache/bezoar/internal/config"
@@ -22,8 +23,6 @@ const (
 	maxInspectOutput = 1 << 20
 	// maxInspectMembers bounds --members.
 	maxInspectMembers = 1_000_000
-	// maxOtherScopes bounds the scopes that are named where the one that was asked for has no entry.
-	maxOtherScopes = 20
 )
 
 // inspection is what was asked for.
@@ -33,8 +32,7 @@ type inspection struct {
 	output, raw bool
 	asJSON      bool
 	inToto      bool
-	limits      artifact.Limits
-	cfg         *config.Config
+	target      *target
 }
 
 func newInspectCmd(env *environment) *cobra.Command {
@@ -50,6 +48,9 @@ archive come from whoever made it; what could control a terminal is shown as an 
 The exit status is 1 if there is no such entry, if the store would not serve it, or if its seal is not good. Without the
 server's key file the seal is not checked.
 
+` + serverHelp + ` It looks with the server's keys, tells of
+at most 1,000 members, and never of what the task printed.
+
 With --json one object goes to standard output:
 
   workspace, scope, hash
@@ -58,7 +59,7 @@ With --json one object goes to standard output:
   seal     {"state", "key_id", "reason"}; state is "good", "missing", "broken", "unknown_key", "later_release" or
            "unchecked"
   record   the record as it is stored, with the producer; not to be believed unless the seal is good
-  archive  {"fault", "exit_code", "members", "members_shown", "output", "output_size"}; fault says what is wrong with
+  archive  {"fault", "exit_code", "members", "members_shown", "members_in_all", "output", "output_size"}; fault says what is wrong with
            the archive, or is ""; each member has path, type, mode, size, sha256 and target; output is there with --output
 Bytes that are no UTF-8 become U+FFFD.
 
@@ -71,6 +72,7 @@ server's key and this command's word are.`,
 	for _, name := range []string{"config", "data", "store", "spool-dir", "seal", "seal-key-file"} {
 		cmd.Flags().AddFlag(all.Lookup(name))
 	}
+	addServerFlags(cmd.Flags())
 	flags := cmd.Flags()
 	flags.IntVar(&in.members, "members", 100, "how many members of the archive are shown")
 	flags.BoolVar(&in.output, "output", false, "show what the task wrote to its terminal, at most 1 MiB")
@@ -92,16 +94,12 @@ server's key and this command's word are.`,
 		case in.inToto && (in.output || in.asJSON || cmd.Flags().Changed("members")):
 			return usageError(cmd, errors.New("--in-toto says who made the entry and nothing of what is in it: leave --json, --output and --members out"))
 		}
-		cfg, err := tokenConfig(cmd, env)
-		if err != nil {
+		var err error
+		if in.target, err = findTarget(cmd, env); err != nil {
 			return err
 		}
-		in.cfg = cfg
-		in.limits = artifact.Limits{
-			MaxInflated:   int64(cfg.MaxInflatedSize),
-			MaxRatio:      int64(cfg.MaxInflateRatio),
-			MaxMembers:    cfg.MaxMembers,
-			MaxPathLength: cfg.MaxPathLength,
+		if in.target.client != nil && in.members > admin.MaxRemoteMembers {
+			return usageError(cmd, fmt.Errorf("--members is at most %d with --server", admin.MaxRemoteMembers))
 		}
 		return in.run(cmd.Context(), env)
 	}
@@ -125,27 +123,28 @@ func parseKey(args []string) (key cache.Key, err error) {
 	return key, errors.Join(errs[:]...)
 }
 
-func (in *inspection) run(ctx context.Context, env *environment) (err error) {
-	finder, closeFinder, err := openFinder(ctx, in.cfg)
+func (in *inspection) run(ctx context.Context, env *environment) error {
+	if in.target.client != nil {
+		return in.show(ctx, env, in.target.client)
+	}
+	finder, closeFinder, err := openFinder(ctx, in.target.cfg)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, closeFinder()) }()
-	found, err := finder.look(ctx, in.key)
-	if errors.Is(err, cache.ErrNotExist) {
-		return in.missing(ctx, finder)
+	local := admin.New(admin.Options{Finder: finder, Seal: in.judgeSeal, Limits: artifactLimits(in.target.cfg), Now: time.Now})
+	return errors.Join(in.show(ctx, env, local.As(admin.LocalOperator())), closeFinder())
+}
+
+func (in *inspection) show(ctx context.Context, env *environment, service admin.Service) error {
+	look := admin.Look{Archive: !in.inToto, Members: in.members}
+	if in.output {
+		look.Output = maxInspectOutput
 	}
+	found, err := service.Inspect(ctx, in.key, look)
 	if err != nil {
 		return err
 	}
-	defer found.close()
-	report := inspected{Workspace: in.key.Workspace, Scope: string(in.key.Scope), Hash: in.key.Hash, Path: found.place, Record: found.Record}
-	if found.damage != nil {
-		report.Damage = found.damage.Error()
-	}
-	if report.Seal, err = in.judgeSeal(found.Record); err != nil {
-		return err
-	}
+	report := inspected{found}
 	if in.inToto {
 		s, err := report.state(in.key)
 		if err != nil {
@@ -153,77 +152,36 @@ func (in *inspection) run(ctx context.Context, env *environment) (err error) {
 		}
 		return writeHarmlessJSON(env.Stdout, s)
 	}
-	if found.body != nil && !found.Record.Opaque {
-		bytes := 0
-		if in.output {
-			bytes = maxInspectOutput
-		}
-		inside, err := artifact.Look(found.body, in.limits, in.members, bytes)
-		report.Archive = newInspectedArchive(&inside, err, in.output)
-	}
 	if in.asJSON {
-		err = writeHarmlessJSON(env.Stdout, report)
+		err = writeHarmlessJSON(env.Stdout, found)
 	} else {
 		err = report.writeText(env.Stdout, in)
 	}
-	if err == nil && (report.Damage != "" || report.Seal.State != sealGood && report.Seal.State != sealUnchecked) {
+	if err == nil && (found.Damage != "" || found.Seal.State != admin.SealGood && found.Seal.State != admin.SealUnchecked) {
 		return &statusError{status: exitFailure}
 	}
 	return err
 }
 
-// missing is the error of an entry that is not there.
-func (in *inspection) missing(ctx context.Context, finder finder) error {
-	text := fmt.Sprintf("there is no entry %s in scope %s of workspace %s", in.key.Hash, harmless(string(in.key.Scope), ""), in.key.Workspace)
-	scopes, err := finder.Scopes(ctx, in.key.Workspace, in.key.Hash, maxOtherScopes)
+// judgeSeal verifies the seal as the server would.
+func (in *inspection) judgeSeal(key cache.Key, record cache.Record) (admin.Seal, error) {
+	path := string(in.target.cfg.SealKeyFile)
+	ring, err := keyring.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return admin.Seal{State: admin.SealUnchecked, KeyID: seal.KeyID(record.Seal), Reason: "there is no key file " + path}, nil
+	}
 	if err != nil {
-		return fmt.Errorf("%s; and which scopes have it cannot be told: %w", text, err)
+		return admin.Seal{}, err
 	}
-	if len(scopes) == 0 {
-		return fmt.Errorf("%s, nor in another scope of it", text)
-	}
-	names := make([]string, len(scopes))
-	for i, scope := range scopes {
-		names[i] = harmless(string(scope), "")
-	}
-	more := ""
-	if len(scopes) == maxOtherScopes {
-		more = ", and maybe others"
-	}
-	return fmt.Errorf("%s; there is one in %s%s", text, strings.Join(names, ", "), more)
+	return admin.JudgeSeal(ring.Derive("seal"), key, record), nil
 }
 
-// The states of a seal.
-const (
-	sealGood      = "good"
-	sealUnchecked = "unchecked"
-)
-
-// judgeSeal verifies the seal as the server would.
-func (in *inspection) judgeSeal(record cache.Record) (inspectedSeal, error) {
-	s := inspectedSeal{KeyID: seal.KeyID(record.Seal)}
-	ring, err := keyring.Open(string(in.cfg.SealKeyFile))
-	if errors.Is(err, fs.ErrNotExist) {
-		s.State, s.Reason = sealUnchecked, "there is no key file "+string(in.cfg.SealKeyFile)
-		return s, nil
+// artifactLimits bound the unpacking of an archive.
+func artifactLimits(cfg *config.Config) artifact.Limits {
+	return artifact.Limits{
+		MaxInflated:   int64(cfg.MaxInflatedSize),
+		MaxRatio:      int64(cfg.MaxInflateRatio),
+		MaxMembers:    cfg.MaxMembers,
+		MaxPathLength: cfg.MaxPathLength,
 	}
-	if err != nil {
-		return s, err
-	}
-	err = seal.Verify(ring.Derive("seal"), in.key, record)
-	switch {
-	case err == nil:
-		s.State = sealGood
-		return s, nil
-	case errors.Is(err, seal.ErrMissing):
-		s.State = "missing"
-	case errors.Is(err, seal.ErrUnknownKey):
-		s.State = "unknown_key"
-	case errors.Is(err, seal.ErrLater):
-		s.State = "later_release"
-	default:
-		s.State = "broken"
-	}
-	s.Reason = err.Error()
-	return s, nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/bezoar-cache/bezoar/internal/admin"
 	"github.com/bezoar-cache/bezoar/internal/artifact"
 	"github.com/bezoar-cache/bezoar/internal/cache"
 )
@@ -63,11 +64,11 @@ type resource struct {
 var errNoStatement = errors.New("the entry's record is not to be believed, so nothing is stated of it")
 
 // state says who made an entry. It has to be whole and to have a good seal.
-func (r *inspected) state(key cache.Key) (statement, error) {
+func (r inspected) state(key cache.Key) (statement, error) {
 	switch {
 	case r.Damage != "":
 		return statement{}, fmt.Errorf("%w: %s", errNoStatement, r.Damage)
-	case r.Seal.State != sealGood:
+	case r.Seal.State != admin.SealGood:
 		return statement{}, fmt.Errorf("%w: its seal is %s: %s", errNoStatement, r.Seal.State, r.Seal.Reason)
 	}
 	return newStatement(key, r.Record), nil

@@ -3,11 +3,11 @@ package main
 import (
 	"context"
 	"errors"
-	"io"
 	"io/fs"
 	"log/slog"
 	"os"
 
+	"github.com/bezoar-cache/bezoar/internal/admin"
 	"github.com/bezoar-cache/bezoar/internal/cache"
 	"github.com/bezoar-cache/bezoar/internal/config"
 	"github.com/bezoar-cache/bezoar/internal/keyring"
@@ -15,24 +15,8 @@ import (
 	storefs "github.com/bezoar-cache/bezoar/internal/store/fs"
 )
 
-// sight is what lies in an entry's place.
-type sight struct {
-	cache.Entry
-	place  string // path or URL
-	damage error
-	body   io.Reader // nil if there is none to be had
-	close  func()
-}
-
-// finder looks for entries and changes nothing.
-type finder interface {
-	// look is [cache.ErrNotExist] if there is nothing under key. The caller closes the sight.
-	look(ctx context.Context, key cache.Key) (*sight, error)
-	Scopes(ctx context.Context, workspace cache.Workspace, hash cache.Hash, most int) ([]cache.Scope, error)
-}
-
 // openFinder opens the storage of a server.
-func openFinder(ctx context.Context, cfg *config.Config) (f finder, closeFinder func() error, err error) {
+func openFinder(ctx context.Context, cfg *config.Config) (f admin.Finder, closeFinder func() error, err error) {
 	if !cfg.Store.IsBucket() {
 		reader, err := storefs.OpenReader(cfg.Store.Path)
 		if err != nil {
@@ -58,34 +42,34 @@ func openFinder(ctx context.Context, cfg *config.Config) (f finder, closeFinder 
 
 type inDirectory struct{ *storefs.Reader }
 
-func (d inDirectory) look(ctx context.Context, key cache.Key) (*sight, error) {
-	found, err := d.Look(ctx, key)
+func (d inDirectory) Look(ctx context.Context, key cache.Key) (*admin.Sight, error) {
+	found, err := d.Reader.Look(ctx, key)
 	if err != nil {
 		return nil, err
 	}
-	return &sight{Entry: found.Entry, place: found.Path, damage: found.Damage, body: found.Body, close: found.Close}, nil
+	return &admin.Sight{Entry: found.Entry, Place: found.Path, Damage: found.Damage, Body: found.Body, Close: found.Close}, nil
 }
 
 type inBucket struct{ *bucket.Store }
 
-func (b inBucket) look(ctx context.Context, key cache.Key) (*sight, error) {
-	found, err := b.Look(ctx, key)
+func (b inBucket) Look(ctx context.Context, key cache.Key) (*admin.Sight, error) {
+	found, err := b.Store.Look(ctx, key)
 	if err != nil {
 		return nil, err
 	}
-	return &sight{Entry: found.Entry, place: b.URL() + " " + found.Name, damage: found.Damage, body: found.Body, close: found.Close}, nil
+	return &admin.Sight{Entry: found.Entry, Place: b.URL() + " " + found.Name, Damage: found.Damage, Body: found.Body, Close: found.Close}, nil
 }
 
 // onItsWay finds what was acknowledged and waits for the bucket, and else what the bucket has.
 type onItsWay struct {
 	spool inDirectory
-	finder
+	admin.Finder
 }
 
-func (o onItsWay) look(ctx context.Context, key cache.Key) (*sight, error) {
-	found, err := o.spool.look(ctx, key)
+func (o onItsWay) Look(ctx context.Context, key cache.Key) (*admin.Sight, error) {
+	found, err := o.spool.Look(ctx, key)
 	if errors.Is(err, cache.ErrNotExist) {
-		return o.finder.look(ctx, key)
+		return o.Finder.Look(ctx, key)
 	}
 	return found, err
 }

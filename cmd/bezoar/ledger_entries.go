@@ -13,13 +13,14 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/bezoar-cache/bezoar/internal/admin"
 	"github.com/bezoar-cache/bezoar/internal/cache"
 	"github.com/bezoar-cache/bezoar/internal/ledger"
 	"github.com/bezoar-cache/bezoar/internal/trust"
 )
 
-// entriesPage is how many entries are read from the ledger at once.
-const entriesPage = 1000
+// entriesPage is how many are read at once.
+const entriesPage = admin.MaxPage
 
 // entriesQuery is what was asked for, as text.
 type entriesQuery struct {
@@ -46,6 +47,8 @@ itself, it may stand for its id.
 The list is what servers noted. They do so within a second, for what waits for a bucket when the bucket has it; if they could not, 'bezoar ledger check' tells and 'bezoar ledger rebuild' helps. Before the
 list decides something, such as what to delete after a break-in, rebuild first.
 
+` + serverHelp + `
+
 With --json an array of objects goes to standard output, [] if there are none:
 
   workspace, scope, hash
@@ -54,6 +57,7 @@ With --json an array of objects goes to standard output, [] if there are none:
   bezoar ledger entries --workspace web --scope trusted --actor 583231 --since 7d --limit 0 --json`,
 		Args: noArgs,
 	}
+	addServerFlags(cmd.Flags())
 	flags := cmd.Flags()
 	q.addSelectors(flags)
 	flags.IntVar(&q.limit, "limit", 100, "how many are shown; 0 is all")
@@ -63,11 +67,11 @@ With --json an array of objects goes to standard output, [] if there are none:
 		if err != nil {
 			return usageError(cmd, err)
 		}
-		cfg, err := tokenConfig(cmd, env)
+		t, err := findTarget(cmd, env)
 		if err != nil {
 			return err
 		}
-		return withRecords(cmd.Context(), cfg, func(records *ledger.Ledger) error { return q.list(cmd.Context(), env, records, filter) })
+		return t.withRecords(cmd.Context(), func(service admin.Service) error { return q.list(cmd.Context(), env, service, filter) })
 	}
 	return cmd
 }
@@ -88,12 +92,8 @@ func (q *entriesQuery) addSelectors(flags *pflag.FlagSet) {
 
 // filter reads what was asked for.
 func (q *entriesQuery) filter(now time.Time) (f ledger.Filter, err error) {
-	if strings.Contains(q.token, trust.TokenPrefix) {
-		hash, err := trust.ParseToken(q.token)
-		if err != nil {
-			return f, err
-		}
-		q.token = hash.ID()
+	if q.token, err = admin.TokenID(q.token); err != nil {
+		return f, err
 	}
 	if slices.ContainsFunc([]string{q.workspace, q.scope, q.hash, q.run, q.token, q.actor, q.repository, q.ref, q.since, q.until}, trust.HoldsToken) {
 		return f, errors.New("there is a token where an id or a name belongs (not shown)") // what is wrong is repeated below
@@ -139,27 +139,26 @@ func pastTime(s string, now time.Time) (time.Time, error) {
 }
 
 // list prints page by page, so that it holds one at a time however many there are.
-func (q *entriesQuery) list(ctx context.Context, env *environment, records *ledger.Ledger, filter ledger.Filter) error {
+func (q *entriesQuery) list(ctx context.Context, env *environment, service admin.Service, filter ledger.Filter) error {
 	left := q.limit
 	if left == 0 {
 		left = math.MaxInt
 	}
 	out := newEntriesWriter(env.Stdout, q.asJSON)
-	after := ledger.Cursor("")
+	after := ""
 	for {
-		entries, next, err := records.Entries(ctx, filter, after, min(left, entriesPage))
+		got, err := service.Entries(ctx, filter, admin.Page{After: after, Limit: min(left, entriesPage)})
 		if err != nil {
 			return err
 		}
-		if err := out.write(entries); err != nil {
+		if err := out.write(got.Entries); err != nil {
 			return err
 		}
-		left -= len(entries)
-		if next == "" || left == 0 {
-			after = next
+		left -= len(got.Entries)
+		after = got.Next
+		if after == "" || left == 0 {
 			break
 		}
-		after = next
 	}
 	if err := out.close(); err != nil {
 		return err
@@ -168,7 +167,7 @@ func (q *entriesQuery) list(ctx context.Context, env *environment, records *ledg
 	case after != "":
 		fmt.Fprintln(env.Stderr, "There are more: --limit shows them.")
 	case out.written == 0:
-		fmt.Fprintf(env.Stderr, "No such entry is known in %s. What was stored before servers noted it is known after 'bezoar ledger rebuild'.\n", records.Place())
+		fmt.Fprintf(env.Stderr, "No such entry is known in %s. What was stored before servers noted it is known after 'bezoar ledger rebuild'.\n", service.Place())
 	}
 	return nil
 }

@@ -5,17 +5,10 @@ import (
 	"io"
 	"text/tabwriter"
 
+	"github.com/bezoar-cache/bezoar/internal/admin"
 	"github.com/bezoar-cache/bezoar/internal/cache"
 	"github.com/bezoar-cache/bezoar/internal/ledger"
 )
-
-// entryJSON is what --json prints of an entry that the ledger knows. Scripts depend on it: fields are added, never changed.
-type entryJSON struct {
-	Workspace cache.Workspace `json:"workspace"`
-	Scope     string          `json:"scope"`
-	Hash      cache.Hash      `json:"hash"`
-	Record    cache.Record    `json:"record"`
-}
 
 // entriesWriter prints entries as they come: as a table, or as one array.
 type entriesWriter struct {
@@ -30,7 +23,7 @@ func newEntriesWriter(w io.Writer, asJSON bool) *entriesWriter {
 }
 
 // write prints a page. A table's columns fit what is on the page.
-func (e *entriesWriter) write(entries []cache.Entry) error {
+func (e *entriesWriter) write(entries []admin.Entry) error {
 	for i := range entries {
 		if e.asJSON {
 			if err := e.writeJSON(&entries[i]); err != nil {
@@ -44,7 +37,7 @@ func (e *entriesWriter) write(entries []cache.Entry) error {
 	return e.table.Flush()
 }
 
-func (e *entriesWriter) writeJSON(entry *cache.Entry) error {
+func (e *entriesWriter) writeJSON(entry *admin.Entry) error {
 	between := "[\n"
 	if e.written > 0 {
 		between = ",\n"
@@ -52,14 +45,14 @@ func (e *entriesWriter) writeJSON(entry *cache.Entry) error {
 	if _, err := io.WriteString(e.w, between); err != nil {
 		return err
 	}
-	return writeHarmlessJSON(e.w, entryJSON{Workspace: entry.Key.Workspace, Scope: string(entry.Key.Scope), Hash: entry.Key.Hash, Record: entry.Record})
+	return writeHarmlessJSON(e.w, entry)
 }
 
-func (e *entriesWriter) writeRow(entry *cache.Entry) {
+func (e *entriesWriter) writeRow(entry *admin.Entry) {
 	if e.written == 0 {
 		fmt.Fprintln(e.table, "CREATED\tWORKSPACE\tSCOPE\tHASH\tSIZE\tMADE BY")
 	}
-	fmt.Fprintf(e.table, "%s\t%s\t%s\t%s\t%d\t%s\n", timeOr(entry.Record.Created, ""), entry.Key.Workspace, harmless(string(entry.Key.Scope), ""), entry.Key.Hash,
+	fmt.Fprintf(e.table, "%s\t%s\t%s\t%s\t%d\t%s\n", timeOr(entry.Record.Created, ""), entry.Workspace, harmless(entry.Scope, ""), entry.Hash,
 		entry.Record.Size, harmless(madeBy(&entry.Record.Producer), ""))
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/bezoar-cache/bezoar/internal/admin"
 	"github.com/bezoar-cache/bezoar/internal/artifact/artifacttest"
 	"github.com/bezoar-cache/bezoar/internal/ledger"
 	"github.com/bezoar-cache/bezoar/internal/store/mem"
@@ -30,7 +31,7 @@ func ledgerCommand(t *testing.T, dir string, args ...string) (status int, stdout
 func entriesOf(t *testing.T, dir string, args ...string) (keys []string) {
 	t.Helper()
 	status, stdout, stderr := ledgerCommand(t, dir, append([]string{"ledger", "entries", "--json", "--data", dir}, args...)...)
-	var entries []entryJSON
+	var entries []admin.Entry
 	if err := json.Unmarshal([]byte(stdout), &entries); err != nil || status != exitOK {
 		t.Fatalf("status %d: %v\n%s%s", status, err, stdout, stderr)
 	}

@@ -19,6 +19,7 @@ func TestMetricsAreDocumented(t *testing.T) {
 	session := s.session(c.token("github/push-main", nil))
 	s.want(404, "GET", "1", session, nil)
 	s.want(200, "PUT", "1", session, artifacttest.Typical(1))
+	request(t, http.DefaultClient, "GET", url+"/api/v1/openapi.json", nil)
 	var exposed []string
 	waitFor(t, "the metrics of both requests", func() bool {
 		_, page := request(t, http.DefaultClient, "GET", url+"/metrics", nil)

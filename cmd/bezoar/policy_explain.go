@@ -156,7 +156,7 @@ func decodeToken(text string) (map[string]any, error) {
 	switch {
 	case text == "":
 		return nil, errors.New("there is nothing in it")
-	case strings.HasPrefix(text, trust.TokenPrefix):
+	case strings.HasPrefix(text, trust.TokenPrefix), strings.HasPrefix(text, trust.AdminPrefix):
 		return nil, errors.New("this is a static token of bezoar, which the policy does not judge: 'bezoar token list' shows what it may do")
 	case strings.HasPrefix(text, trust.SessionPrefix):
 		return nil, errors.New("this is the token of a session; explain the CI's identity token that it was given for, or its claims (--claims)")

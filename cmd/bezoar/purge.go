@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/bezoar-cache/bezoar/internal/admin"
 	"github.com/bezoar-cache/bezoar/internal/config"
 	"github.com/bezoar-cache/bezoar/internal/ledger"
 	"github.com/bezoar-cache/bezoar/internal/purge"
@@ -217,7 +218,8 @@ func (o *purgeOrder) revokeFirst(ctx context.Context, records *ledger.Ledger, or
 	if err != nil {
 		return "", fmt.Errorf("nothing is purged yet: %w", err)
 	}
-	return describeHits(&r), nil
+	shown := admin.ShowRevocation(&r)
+	return describeHits(&shown), nil
 }
 
 // workOnPurge moves the entries of a purge. A shelf that is open already is listed, too.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/bezoar-cache/bezoar/internal/admin"
 	"github.com/bezoar-cache/bezoar/internal/cache"
 	"github.com/bezoar-cache/bezoar/internal/ledger"
 	"github.com/bezoar-cache/bezoar/internal/purge"
@@ -41,14 +42,14 @@ func (f *outputForm) check() error {
 
 // planJSON is what JSON has of a purge that is planned or done. Scripts depend on it: fields are added, never changed.
 type planJSON struct {
-	DryRun    bool        `json:"dry_run"`
-	Entries   int64       `json:"entries"`
-	Bytes     int64       `json:"bytes"`
-	Scopes    []shareJSON `json:"scopes"`
-	Producers []shareJSON `json:"producers"`
-	Sample    []entryJSON `json:"sample"`
-	Revoked   string      `json:"revoked"`
-	Purge     *purgeJSON  `json:"purge"`
+	DryRun    bool          `json:"dry_run"`
+	Entries   int64         `json:"entries"`
+	Bytes     int64         `json:"bytes"`
+	Scopes    []shareJSON   `json:"scopes"`
+	Producers []shareJSON   `json:"producers"`
+	Sample    []admin.Entry `json:"sample"`
+	Revoked   string        `json:"revoked"`
+	Purge     *purgeJSON    `json:"purge"`
 }
 
 type shareJSON struct {
@@ -58,9 +59,9 @@ type shareJSON struct {
 }
 
 func newPlanJSON(p *purge.Plan) planJSON {
-	out := planJSON{Entries: p.Entries, Bytes: p.Bytes, Scopes: newSharesJSON(p.Scopes), Producers: newSharesJSON(p.Producers), Sample: []entryJSON{}}
+	out := planJSON{Entries: p.Entries, Bytes: p.Bytes, Scopes: newSharesJSON(p.Scopes), Producers: newSharesJSON(p.Producers), Sample: []admin.Entry{}}
 	for _, e := range p.Sample {
-		out.Sample = append(out.Sample, entryJSON{Workspace: e.Key.Workspace, Scope: string(e.Key.Scope), Hash: e.Key.Hash, Record: e.Record})
+		out.Sample = append(out.Sample, admin.ShowEntry(&e))
 	}
 	return out
 }
@@ -93,7 +94,7 @@ func showPlan(env *environment, p *purge.Plan, scanned, asJSON bool) error {
 		return err
 	}
 	fmt.Fprintln(env.Stdout, "\nSome of them")
-	return newEntriesWriter(env.Stdout, false).write(p.Sample)
+	return newEntriesWriter(env.Stdout, false).write(newPlanJSON(p).Sample)
 }
 
 func writeShares(w io.Writer, p *purge.Plan) error {

@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/bezoar-cache/bezoar/internal/cache"
+	"github.com/bezoar-cache/bezoar/internal/admin"
 	"github.com/bezoar-cache/bezoar/internal/config"
 	"github.com/bezoar-cache/bezoar/internal/ledger"
 	"github.com/bezoar-cache/bezoar/internal/trust"
@@ -38,11 +38,14 @@ A revocation is recorded in the ledger, in the data directory or in the database
 second, for new requests, exchanges and uploads that are under way; builds that it hits fail with the reason. It holds until it is lifted,
 also for what is issued later. Entries that were stored before stay, until 'bezoar purge' takes them away.
 
-Static tokens are revoked with 'bezoar token revoke'.`,
+Static tokens are revoked with 'bezoar token revoke'.
+
+` + serverHelp,
 		Args: commandsOnly,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	addLedgerFlags(cmd)
+	addServerFlags(cmd.PersistentFlags())
 	for _, kind := range trust.RevocationKinds {
 		cmd.AddCommand(newRevokeKindCmd(env, kind))
 	}
@@ -76,50 +79,31 @@ fields of 'bezoar revoke list'.`,
 	cmd.Flags().StringVar(&reason, "reason", "", "a remark for those who read the list")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		revocation, err := describeRevocation(kind, args[0], workspace, reason, time.Now())
+		asked := admin.NewRevocation{Kind: string(kind), Value: args[0], Workspace: workspace, Reason: reason}
+		described, err := admin.DescribeRevocation(asked, time.Now())
 		if err != nil {
-			return &statusError{exitUsage, err}
+			return &statusError{exitUsage, flagError(err)}
 		}
-		cfg, err := tokenConfig(cmd, env)
+		asked.Value = described.Value // the id of a session, where its token was given: that goes nowhere
+		t, err := findTarget(cmd, env)
 		if err != nil {
 			return err
 		}
-		return revoke(cmd.Context(), env, cfg, revocation, asJSON)
+		return revoke(cmd.Context(), env, t, asked, asJSON)
 	}
 	return cmd
 }
 
-// describeRevocation makes a revocation of what was said about it. Its errors repeat none of it where it may be a secret.
-func describeRevocation(kind trust.RevocationKind, value, workspace, reason string, now time.Time) (r trust.Revocation, err error) {
-	if kind == trust.RevokeSession {
-		if value, err = trust.SessionID(value); err != nil {
-			return r, err
-		}
-	}
-	for _, s := range []string{value, workspace, reason} {
-		if trust.HoldsToken(s) || strings.Contains(s, "eyJ") && strings.Count(s, ".") >= 2 {
-			return r, errors.New("there is a token where an id or a text belongs (not shown); 'bezoar token revoke' revokes static tokens")
-		}
-	}
-	var named cache.Workspace
-	if workspace != "" {
-		if named, err = cache.ParseWorkspace(workspace); err != nil {
-			return r, fmt.Errorf("--workspace: %w", err)
-		}
-	}
-	return trust.NewRevocation(kind, value, named, reason, now.UTC().Truncate(time.Millisecond)) // as the ledger keeps it
-}
-
-func revoke(ctx context.Context, env *environment, cfg *config.Config, asked trust.Revocation, asJSON bool) error {
-	return withRecords(ctx, cfg, func(records *ledger.Ledger) error {
-		r, err := records.CreateRevocation(ctx, asked)
+func revoke(ctx context.Context, env *environment, t *target, asked admin.NewRevocation, asJSON bool) error {
+	return t.withRecords(ctx, func(service admin.Service) error {
+		change, err := service.Revoke(ctx, asked)
 		if err != nil {
-			return err
+			return flagError(err)
 		}
-		if (r.Kind == trust.RevokeActor || r.Kind == trust.RevokeRepository) && !isNumber(r.Value) {
+		if r := &change.Revocation; (asked.Kind == string(trust.RevokeActor) || asked.Kind == string(trust.RevokeRepository)) && !isNumber(r.Value) {
 			fmt.Fprintf(env.Stderr, "bezoar: warning: ids are compared, not names, and those of GitHub and GitLab are numbers: is %q an id?\n", r.Value)
 		}
-		return showRevocation(env.Stdout, r, r.ID == asked.ID, asJSON)
+		return showRevocation(env.Stdout, change, asJSON)
 	})
 }
 
@@ -145,17 +129,19 @@ With --json an array of objects goes to standard output, [] if there are none:
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		cfg, err := tokenConfig(cmd, env)
+		t, err := findTarget(cmd, env)
 		if err != nil {
 			return err
 		}
-		return withRecords(cmd.Context(), cfg, func(records *ledger.Ledger) error {
-			all, err := records.Revocations(cmd.Context())
+		return t.withRecords(cmd.Context(), func(service admin.Service) error {
+			all := []admin.Revocation{} // [] and not null
+			err := admin.All(cmd.Context(), service.Revocations, func(got admin.Revocations) string { return got.Next },
+				func(got admin.Revocations) error { all = append(all, got.Revocations...); return nil })
 			if err != nil {
 				return err
 			}
 			if len(all) == 0 {
-				fmt.Fprintf(env.Stderr, "There are no revocations in %s.\n", records.Place())
+				fmt.Fprintf(env.Stderr, "There are no revocations in %s.\n", service.Place())
 			}
 			return showRevocations(env.Stdout, all, asJSON)
 		})
@@ -185,20 +171,19 @@ fields of 'bezoar revoke list'.`,
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		cfg, err := tokenConfig(cmd, env)
+		t, err := findTarget(cmd, env)
 		if err != nil {
 			return err
 		}
-		return withRecords(cmd.Context(), cfg, func(records *ledger.Ledger) error {
-			now := time.Now().Truncate(time.Millisecond)
-			r, err := records.LiftRevocation(cmd.Context(), args[0], now)
-			if errors.Is(err, ledger.ErrNoRevocation) {
-				return fmt.Errorf("%w\n'bezoar revoke list' shows the revocations in %s", err, records.Place())
+		return t.withRecords(cmd.Context(), func(service admin.Service) error {
+			change, err := service.LiftRevocation(cmd.Context(), args[0])
+			if err != nil && admin.CodeOf(err) == admin.NotFound {
+				return fmt.Errorf("%w\n'bezoar revoke list' shows the revocations in %s", err, service.Place())
 			}
 			if err != nil {
 				return err
 			}
-			return showLifted(env.Stdout, r, now, asJSON)
+			return showLifted(env.Stdout, change, asJSON)
 		})
 	}
 	return cmd

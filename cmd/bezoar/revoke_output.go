@@ -4,66 +4,37 @@ import (
 	"fmt"
 	"io"
 	"text/tabwriter"
-	"time"
 
-	"github.com/bezoar-cache/bezoar/internal/cache"
+	"github.com/bezoar-cache/bezoar/internal/admin"
 	"github.com/bezoar-cache/bezoar/internal/trust"
 )
 
-// revocationJSON is what --json prints of a revocation. Scripts depend on it: fields are added, never changed.
-type revocationJSON struct {
-	ID        string           `json:"id"`
-	Kind      string           `json:"kind"`
-	Value     string           `json:"value"`
-	Workspace *cache.Workspace `json:"workspace"`
-	Reason    string           `json:"reason"`
-	State     string           `json:"state"`
-	Created   time.Time        `json:"created"`
-	Lifted    *time.Time       `json:"lifted"`
-}
-
-func newRevocationJSON(r *trust.Revocation) revocationJSON {
-	out := revocationJSON{
-		ID: r.ID, Kind: string(r.Kind), Value: r.Value, Reason: r.Reason, State: revocationState(r), Created: r.Created, Lifted: orNull(r.Lifted),
-	}
-	if r.Workspace != "" {
-		out.Workspace = &r.Workspace
-	}
-	return out
-}
-
-func revocationState(r *trust.Revocation) string {
-	if r.Lifted.IsZero() {
-		return "in force"
-	}
-	return "lifted"
-}
-
-// showRevocation says what a revocation hits; fresh says that it was not there before.
-func showRevocation(w io.Writer, r trust.Revocation, fresh, asJSON bool) error {
+// showRevocation says what a revocation hits.
+func showRevocation(w io.Writer, change admin.RevocationChange, asJSON bool) error {
+	r := &change.Revocation
 	if asJSON {
-		return writeJSON(w, newRevocationJSON(&r))
+		return writeJSON(w, r)
 	}
-	if !fresh {
-		_, err := fmt.Fprintf(w, "It was revoked already, on %s (revocation %s): %s.\n", timeOr(r.Created, ""), r.ID, describeHits(&r))
+	if !change.Changed {
+		_, err := fmt.Fprintf(w, "It was revoked already, on %s (revocation %s): %s.\n", timeOr(r.Created, ""), r.ID, describeHits(r))
 		return err
 	}
 	_, err := fmt.Fprintf(w, `Revoked: %s.
 A running server refuses them within a second, uploads that are under way included. What they stored before stays.
 'bezoar revoke lift %s' takes it back.
-`, describeHits(&r), r.ID)
+`, describeHits(r), r.ID)
 	return err
 }
 
 // describeHits says in words what a revocation hits.
-func describeHits(r *trust.Revocation) string {
+func describeHits(r *admin.Revocation) string {
 	const all = "all sessions and identity tokens "
 	where := "in every workspace"
-	if r.Workspace != "" {
-		where = "in workspace " + string(r.Workspace)
+	if r.Workspace != nil {
+		where = "in workspace " + string(*r.Workspace)
 	}
-	hits := all + "of " + string(r.Kind) + " " + r.Value
-	switch r.Kind {
+	hits := all + "of " + r.Kind + " " + r.Value
+	switch trust.RevocationKind(r.Kind) {
 	case trust.RevokeSession:
 		hits = "the requests of session " + r.Value
 	case trust.RevokeActor:
@@ -76,13 +47,9 @@ func describeHits(r *trust.Revocation) string {
 	return hits + ", " + where
 }
 
-func showRevocations(w io.Writer, all []trust.Revocation, asJSON bool) error {
+func showRevocations(w io.Writer, all []admin.Revocation, asJSON bool) error {
 	if asJSON {
-		out := make([]revocationJSON, 0, len(all)) // [] and not null
-		for i := range all {
-			out = append(out, newRevocationJSON(&all[i]))
-		}
-		return writeJSON(w, out)
+		return writeJSON(w, all)
 	}
 	if len(all) == 0 {
 		return nil
@@ -91,23 +58,24 @@ func showRevocations(w io.Writer, all []trust.Revocation, asJSON bool) error {
 	fmt.Fprintln(table, "ID\tKIND\tVALUE\tWORKSPACE\tCREATED\tSTATE\tREASON")
 	for i := range all {
 		r := &all[i]
-		workspace := string(r.Workspace)
-		if workspace == "" {
-			workspace = "(all)"
+		workspace := "(all)"
+		if r.Workspace != nil {
+			workspace = string(*r.Workspace)
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.ID, r.Kind, r.Value, workspace, timeOr(r.Created, ""), revocationState(r), r.Reason)
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.ID, r.Kind, r.Value, workspace, timeOr(r.Created, ""), r.State, r.Reason)
 	}
 	return table.Flush()
 }
 
-func showLifted(w io.Writer, r trust.Revocation, now time.Time, asJSON bool) error {
+func showLifted(w io.Writer, change admin.RevocationChange, asJSON bool) error {
+	r := &change.Revocation
 	if asJSON {
-		return writeJSON(w, newRevocationJSON(&r))
+		return writeJSON(w, r)
 	}
 	what := "is lifted: a running server judges them by its policy again within a second"
-	if r.Lifted.Before(now) {
-		what = "was lifted already, on " + timeOr(r.Lifted, "")
+	if !change.Changed {
+		what = "was lifted already, on " + timeOrNull(r.Lifted, "")
 	}
-	_, err := fmt.Fprintf(w, "The revocation %s of %s %s.\n", r.ID, describeHits(&r), what)
+	_, err := fmt.Fprintf(w, "The revocation %s of %s %s.\n", r.ID, describeHits(r), what)
 	return err
 }

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/bezoar-cache/bezoar/internal/admin"
 	"github.com/bezoar-cache/bezoar/internal/keyring"
 	"github.com/bezoar-cache/bezoar/internal/ledger"
 	"github.com/bezoar-cache/bezoar/internal/trust"
@@ -15,12 +16,12 @@ func TestRevokeAndLift(t *testing.T) {
 	dir := t.TempDir()
 	mustCommand(t, "token", "create", "--data", dir, "--name", "ci", "--access", "read")
 	begin := time.Now().Truncate(time.Millisecond)
-	created := decode[revocationJSON](t, mustCommand(t, "revoke", "run", "17", "--data", dir, "--workspace", "web", "--reason", "stolen", "--json"))
+	created := decode[admin.Revocation](t, mustCommand(t, "revoke", "run", "17", "--data", dir, "--workspace", "web", "--reason", "stolen", "--json"))
 	if created.Kind != "run" || created.Value != "17" || created.Workspace == nil || *created.Workspace != "web" || created.Reason != "stolen" ||
 		created.State != "in force" || created.Lifted != nil || created.Created.Before(begin) {
 		t.Fatalf("%+v", created)
 	}
-	again := decode[revocationJSON](t, mustCommand(t, "revoke", "run", "17", "--data", dir, "--workspace", "web", "--reason", "other", "--json"))
+	again := decode[admin.Revocation](t, mustCommand(t, "revoke", "run", "17", "--data", dir, "--workspace", "web", "--reason", "other", "--json"))
 	if again.ID != created.ID || again.Reason != "stolen" {
 		t.Fatalf("revoked twice: %+v", again)
 	}
@@ -32,15 +33,15 @@ func TestRevokeAndLift(t *testing.T) {
 	if text := mustCommand(t, "revoke", "lift", created.ID, "--data", dir); !strings.Contains(text, "was lifted already, on 20") {
 		t.Fatal(text)
 	}
-	lifted := decode[revocationJSON](t, mustCommand(t, "revoke", "lift", created.ID, "--data", dir, "--json"))
+	lifted := decode[admin.Revocation](t, mustCommand(t, "revoke", "lift", created.ID, "--data", dir, "--json"))
 	if lifted.State != "lifted" || lifted.Lifted == nil || lifted.Lifted.Before(created.Created) {
 		t.Fatalf("%+v", lifted)
 	}
-	fresh := decode[revocationJSON](t, mustCommand(t, "revoke", "run", "17", "--data", dir, "--workspace", "web", "--json"))
+	fresh := decode[admin.Revocation](t, mustCommand(t, "revoke", "run", "17", "--data", dir, "--workspace", "web", "--json"))
 	if fresh.ID == created.ID {
 		t.Fatal("what is lifted cannot be revoked again")
 	}
-	list := decode[[]revocationJSON](t, mustCommand(t, "revoke", "list", "--data", dir, "--json"))
+	list := decode[[]admin.Revocation](t, mustCommand(t, "revoke", "list", "--data", dir, "--json"))
 	if len(list) != 2 || list[0].State != "lifted" || list[1].State != "in force" {
 		t.Fatalf("%+v", list)
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/bezoar-cache/bezoar/internal/admin"
 	"github.com/bezoar-cache/bezoar/internal/cache"
 	"github.com/bezoar-cache/bezoar/internal/ledger"
 	"github.com/bezoar-cache/bezoar/internal/retention"
@@ -113,11 +114,15 @@ func newScopeDeleteCmd(env *environment) *cobra.Command {
 		Long: `Delete all entries of a scope, however new, while servers run. They become misses. The command may be broken off and run again at any time. Who may write to the
 scope still may: what is uploaded meanwhile may stay.
 
-The trusted scope holds what all builds read: to delete it, say --yes-trusted.`,
+The trusted scope holds what all builds read: to delete it, say --yes-trusted.
+
+` + serverHelp + `
+A job may use its session, or a token of its CI that may be the bearer itself, to delete the scope that it writes.`,
 		Example: "  bezoar scope delete web pr/17 --config /etc/bezoar.yaml",
 		Args:    exactly(2, "the names of one workspace and one scope"),
 	}
 	addStoreFlags(cmd)
+	addServerFlags(cmd.Flags())
 	cmd.Flags().BoolVar(&trusted, "yes-trusted", false, "delete the trusted scope, if that is the one")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		workspace, errWorkspace := cache.ParseWorkspace(args[0])
@@ -128,11 +133,15 @@ The trusted scope holds what all builds read: to delete it, say --yes-trusted.`,
 		if scope == cache.Trusted && !trusted {
 			return usageError(cmd, errors.New("all builds read the trusted scope: say --yes-trusted if all of its entries are to go"))
 		}
-		cfg, err := tokenConfig(cmd, env)
+		t, err := findTarget(cmd, env)
 		if err != nil {
 			return err
 		}
-		return withRemoval(cmd.Context(), env, cfg, func(r *removal) error { return deleteScope(cmd.Context(), env, r, workspace, scope) })
+		if t.client != nil {
+			defer t.end()
+			return deleteScopeThere(cmd.Context(), env, t.client, workspace, scope)
+		}
+		return withRemoval(cmd.Context(), env, t.cfg, func(r *removal) error { return deleteScope(cmd.Context(), env, r, workspace, scope) })
 	}
 	return cmd
 }
@@ -150,6 +159,22 @@ func deleteScope(ctx context.Context, env *environment, r *removal, workspace ca
 	fmt.Fprintf(env.Stdout, "%d entries with %d bytes went.\n", report.Entries, report.Bytes)
 	if left := report.Other + report.Failed; err == nil && left > 0 {
 		return fmt.Errorf("%d entries stayed: run 'bezoar ledger rebuild', and try again", left)
+	}
+	return err
+}
+
+// deleteScopeThere is deleteScope at a server.
+func deleteScopeThere(ctx context.Context, env *environment, service admin.Service, workspace cache.Workspace, scope cache.Scope) error {
+	went, err := service.DeleteScope(ctx, workspace, scope)
+	if err == nil && went.Complete && went.Entries == 0 {
+		fmt.Fprintf(env.Stderr, "The scope holds nothing that is known in %s.\n", service.Place())
+		return nil
+	}
+	if err == nil || went.Entries > 0 {
+		fmt.Fprintf(env.Stdout, "%d entries with %d bytes went.\n", went.Entries, went.Bytes)
+	}
+	if err == nil && !went.Complete {
+		return errors.New("entries stayed: run 'bezoar ledger rebuild' beside the server's data, and try again")
 	}
 	return err
 }

@@ -109,7 +109,8 @@ type app struct {
 	spool      *fs.Store                  // the directory of the spool, if there is one
 	tier       atomic.Pointer[tier.Store] // nil unless it shares a disk with the spool
 	retention  *retention.Runner
-	dir        *fs.Store // of the entries; nil with a bucket
+	exact      retention.Store // deletes what is meant and nothing else
+	dir        *fs.Store       // of the entries; nil with a bucket
 	closers    []func() error
 	tls        *tls.Config
 	server     *server.Server

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"time"
 
@@ -51,8 +52,12 @@ func (a *app) open(ctx context.Context) (err error) {
 		}
 		a.tls = certificate.Config()
 	}
+	operators, err := a.openAPI(ctx, ring)
+	if err != nil {
+		return err
+	}
 	uploads, downloads := a.openSlots(a.cfg.MaxUploads), a.openSlots(a.cfg.MaxDownloads)
-	a.server = a.newServer(store, uploads, downloads)
+	a.server = a.newServer(store, operators, uploads, downloads)
 	a.causes.Add("overload", func() error { return a.overloaded(uploads, downloads) })
 	return nil
 }
@@ -118,7 +123,7 @@ func (a *app) openAuth(ctx context.Context, keys keyring.Keys) (err error) {
 	return nil
 }
 
-func (a *app) newServer(store cache.Store, uploads, downloads *admit.Slots) *server.Server {
+func (a *app) newServer(store cache.Store, operators http.Handler, uploads, downloads *admit.Slots) *server.Server {
 	opts := server.Options{
 		Cache: cache.New(store, cache.Options{
 			MaxSize: int64(a.cfg.MaxArtifactSize),
@@ -136,6 +141,7 @@ func (a *app) newServer(store cache.Store, uploads, downloads *admit.Slots) *ser
 			Now:          time.Now,
 		}),
 		Auth:           a.auth,
+		API:            operators,
 		Log:            a.log,
 		Registry:       a.registry,
 		Causes:         a.causes.All(),

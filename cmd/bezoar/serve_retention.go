@@ -16,6 +16,7 @@ import (
 // keepBounds puts what sees a full disk on top of a store, and makes what removes entries from it: exact, the part of the store that can delete what is
 // meant and nothing else.
 func (a *app) keepBounds(store cache.Store, exact retention.Store) cache.Store {
+	a.exact = exact
 	a.retention = retention.New(retention.Options{
 		Ledger: a.ledger, Store: exact, Limits: a.limits, Disk: diskBounds(a.cfg, a.dir),
 		Logger: a.log, Registerer: a.registry, Now: time.Now,

@@ -5,25 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/bezoar-cache/bezoar/internal/admin"
 	"github.com/bezoar-cache/bezoar/internal/cache"
 	"github.com/bezoar-cache/bezoar/internal/config"
-	"github.com/bezoar-cache/bezoar/internal/ledger"
-	"github.com/bezoar-cache/bezoar/internal/trust"
-)
-
-const (
-	// defaultExpiry is short enough that a forgotten token ends by itself. One that has expired breaks no build: it runs without
-	// the cache.
-	defaultExpiry = "90d"
-	// maxExpiryDays keeps slips of the keyboard from making tokens that never expire in effect.
-	maxExpiryDays = 3660
 )
 
 func newTokenCmd(env *environment) *cobra.Command {
@@ -35,20 +23,23 @@ func newTokenCmd(env *environment) *cobra.Command {
 They are recorded in the ledger: in the data directory, or in the database that --ledger names. The server needs not run,
 and if it does, it takes up what changes by itself: a new token works at once, a revocation holds within a second.
 
+` + serverHelp + `
+
 Without any token the server is open to anyone on its own machine. The first token ends that for good.`,
 		Args: commandsOnly,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	addLedgerFlags(cmd)
+	addServerFlags(cmd.PersistentFlags())
 	cmd.AddCommand(newTokenCreateCmd(env), newTokenListCmd(env), newTokenRevokeCmd(env))
 	return cmd
 }
 
 func newTokenCreateCmd(env *environment) *cobra.Command {
-	var name, workspace, access, developer, expires string
+	var asked admin.NewToken
 	var asJSON bool
 	cmd := &cobra.Command{
-		Use:   "create --name NAME --access read|isolated|trusted",
+		Use:   "create --name NAME --access read|isolated|trusted | --role viewer|operator|admin",
 		Short: "Create a token and show it once",
 		Long: `Create a token and show it: this once, since only its SHA-256 is kept.
 
@@ -61,6 +52,13 @@ What a token may do has no default, because it decides who can put what into eve
 --developer names the person whose token it is, and needs --access isolated: what the machines of one person store, all of that person's
 tokens in the workspace read, and nobody else. The server's policy may allow developers less.
 
+--role makes a token of the API of operators instead, which is none of the cache: it reads and stores no artifact, and no token of the cache is one
+of that API. It is for one workspace with --workspace, and else for the whole server:
+
+  viewer    sees tokens (without their secrets), revocations, entries, scopes, the policy and the server's state.
+  operator  also does what is routine or can be undone: revoke, and delete scopes that are not trusted.
+  admin     does everything: create tokens, revoke those of operators, lift revocations.
+
 --expires takes a number of days (90d), a duration (2160h), a date (2027-01-31, its first moment in UTC), a time as in
 RFC 3339, or never. A build whose token has expired runs without the cache; it does not fail.
 
@@ -71,7 +69,7 @@ With --json one object goes to standard output:
   id         12 hexadecimal digits that stand for the token in lists and logs
   token      the token itself
   hash       "sha256:" and 64 hexadecimal digits, for the key tokens of the server's configuration
-  name, workspace, access
+  name, workspace, access, role
   developer  whose token it is, or ""
   state      "active", "expired" or "revoked"
   created    time (RFC 3339, UTC)
@@ -79,115 +77,42 @@ With --json one object goes to standard output:
   revoked    time, or null`,
 		Example: `  bezoar token create --name ci-main --access trusted
   bezoar token create --name jo-laptop --access isolated --developer jo
+  bezoar token create --name ops --role operator --expires 30d > ops.token
   TOKEN=$(bezoar token create --name laptop --access read --workspace web --expires 30d)`,
 		Args: noArgs,
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&name, "name", "", "what the token is for, unique in its workspace: letters, digits and . _ - @ (required)")
-	flags.StringVar(&access, "access", "", "what it may do: read, isolated or trusted (required)")
-	flags.StringVar(&developer, "developer", "", "whose token it is, a name like that of a token; with --access isolated")
-	flags.StringVar(&workspace, "workspace", string(cache.DefaultWorkspace), "the only workspace that it is good for")
-	flags.StringVar(&expires, "expires", defaultExpiry, "when it ends: 90d, 2160h, 2027-01-31 or never")
+	flags.StringVar(&asked.Name, "name", "", "what the token is for, unique in its workspace: letters, digits and . _ - @ (required)")
+	flags.StringVar(&asked.Access, "access", "", "what it may do with the cache: read, isolated or trusted (this or --role is required)")
+	flags.StringVar(&asked.Role, "role", "", "what it may do at the API of operators, instead: viewer, operator or admin")
+	flags.StringVar(&asked.Developer, "developer", "", "whose token it is, a name like that of a token; with --access isolated")
+	flags.StringVar(&asked.Workspace, "workspace", "", `the only workspace that it is good for (default "default", and all of them with --role)`)
+	flags.StringVar(&asked.Expires, "expires", admin.DefaultExpiry, "when it ends: 90d, 2160h, 2027-01-31 or never")
 	flags.BoolVar(&asJSON, "json", false, "print JSON")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		token, err := describeToken(name, workspace, access, developer, expires, time.Now())
-		if err != nil {
-			return usageError(cmd, err)
+		if _, err := admin.DescribeToken(asked, time.Now()); err != nil {
+			return usageError(cmd, flagError(err))
 		}
-		cfg, err := tokenConfig(cmd, env)
+		t, err := findTarget(cmd, env)
 		if err != nil {
 			return err
 		}
-		return createToken(cmd.Context(), env, cfg, token, asJSON)
+		return createToken(cmd.Context(), env, t, asked, asJSON)
 	}
 	return cmd
 }
 
-// describeToken makes a token of what was said about it. It has no text and no hash yet.
-func describeToken(name, workspace, access, developer, expires string, now time.Time) (t trust.Token, err error) {
-	if slices.ContainsFunc([]string{name, workspace, access, developer, expires}, trust.HoldsToken) { // what is wrong is repeated below, and a secret must not be
-		return t, errors.New("there is a token in a flag that describes one (not shown): 'create' makes the token itself")
-	}
-	if name == "" {
-		return t, errors.New("--name is required: it tells people what the token is for")
-	}
-	if t.Name, err = trust.ParseTokenName(name); err != nil {
-		return t, fmt.Errorf("--name: %w", err)
-	}
-	if access == "" {
-		return t, errors.New("--access is required: read, isolated or trusted; only trusted can put entries into everybody's builds")
-	}
-	if t.Access, err = trust.ParseAccess(access); err != nil {
-		return t, fmt.Errorf("--access: %w", err)
-	}
-	if developer != "" {
-		if t.Developer, err = trust.ParseDeveloper(developer); err != nil {
-			return t, fmt.Errorf("--developer: %w", err)
+func createToken(ctx context.Context, env *environment, t *target, asked admin.NewToken, asJSON bool) error {
+	return t.with(ctx, openLedger, func(service admin.Service) error {
+		made, err := service.CreateToken(ctx, asked)
+		if err != nil {
+			return flagError(err)
 		}
-		if t.Access != trust.Isolated {
-			return t, fmt.Errorf("--developer needs --access %s: a developer's machine stores what that person alone reads", trust.Isolated)
+		if err := showNewToken(env, t.url(), made, asJSON); err != nil {
+			return fmt.Errorf("the token %s was created but could not be shown: revoke it and create another one (%w)", made.ID, err)
 		}
-	}
-	if t.Workspace, err = cache.ParseWorkspace(workspace); err != nil {
-		return t, fmt.Errorf("--workspace: %w", err)
-	}
-	t.Created = now.UTC().Truncate(time.Millisecond) // as the ledger keeps it
-	if t.Expires, err = parseExpires(expires, t.Created); err != nil {
-		return t, fmt.Errorf("--expires: %w", err)
-	}
-	return t, nil
-}
-
-// parseExpires reads when a token ends; the zero time is never.
-func parseExpires(s string, now time.Time) (time.Time, error) {
-	if s == "never" {
-		return time.Time{}, nil
-	}
-	latest := now.AddDate(0, 0, maxExpiryDays)
-	at, err := expiryTime(s, now, latest)
-	switch {
-	case err != nil:
-		return time.Time{}, fmt.Errorf("%q is none of 90d, 2160h, 2027-01-31, a time as in RFC 3339, or never", s)
-	case !at.After(now):
-		return time.Time{}, fmt.Errorf("%q is over already", s)
-	case at.After(latest):
-		return time.Time{}, fmt.Errorf("%q is more than %d days ahead: say never if that is what you mean", s, maxExpiryDays)
-	}
-	return at.UTC().Truncate(time.Millisecond), nil
-}
-
-func expiryTime(s string, now, latest time.Time) (time.Time, error) {
-	if digits, ok := strings.CutSuffix(s, "d"); ok {
-		days, err := strconv.ParseUint(digits, 10, 32)
-		if days > maxExpiryDays {
-			return latest.Add(1), err
-		}
-		return now.AddDate(0, 0, int(days)), err
-	}
-	if d, err := time.ParseDuration(s); err == nil {
-		return now.Add(d), nil
-	}
-	if at, err := time.Parse(time.DateOnly, s); err == nil {
-		return at, nil
-	}
-	return time.Parse(time.RFC3339, s)
-}
-
-func createToken(ctx context.Context, env *environment, cfg *config.Config, t trust.Token, asJSON bool) (err error) {
-	records, err := openLedger(ctx, cfg)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, records.Close()) }()
-	text, hash := trust.NewToken()
-	t.Hash, t.ID = hash, hash.ID()
-	if err := records.CreateToken(ctx, t); err != nil {
-		return err
-	}
-	if err := showNewToken(env, cfg, t, text, asJSON); err != nil {
-		return fmt.Errorf("the token %s was created but could not be shown: revoke it and create another one (%w)", t.ID, err)
-	}
-	return nil
+		return nil
+	})
 }
 
 func newTokenListCmd(env *environment) *cobra.Command {
@@ -197,43 +122,43 @@ func newTokenListCmd(env *environment) *cobra.Command {
 		Short: "List the tokens, without their secrets",
 		Long: `List all tokens that ever were, oldest first, without their secrets.
 
-With --json an array of objects goes to standard output, with the fields id, name, workspace, access, developer, state,
+With --json an array of objects goes to standard output, with the fields id, name, workspace, access, role, developer, state,
 created, expires and revoked as 'bezoar token create --help' describes them. It is [] if there are none.`,
 		Example: "  bezoar token list\n  bezoar token list --json",
 		Args:    noArgs,
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		cfg, err := tokenConfig(cmd, env)
+		t, err := findTarget(cmd, env)
 		if err != nil {
 			return err
 		}
-		return listTokens(cmd.Context(), env, cfg, asJSON)
+		return listTokens(cmd.Context(), env, t, asJSON)
 	}
 	return cmd
 }
 
-func listTokens(ctx context.Context, env *environment, cfg *config.Config, asJSON bool) (err error) {
-	var tokens []trust.Token
-	records, err := openExistingLedger(ctx, cfg)
+func listTokens(ctx context.Context, env *environment, t *target, asJSON bool) error {
+	tokens := []admin.Token{} // [] and not null
+	err := t.with(ctx, openExistingLedger, func(service admin.Service) error {
+		err := admin.All(ctx, func(ctx context.Context, page admin.Page) (admin.Tokens, error) { return service.Tokens(ctx, "", page) },
+			func(got admin.Tokens) string { return got.Next },
+			func(got admin.Tokens) error { tokens = append(tokens, got.Tokens...); return nil })
+		if err == nil && len(tokens) == 0 {
+			fmt.Fprintf(env.Stderr, "There are no tokens in %s.\n", service.Place())
+		}
+		return err
+	})
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		fmt.Fprintf(env.Stderr, "There are no tokens: %s has no ledger.\n", cfg.Data)
+		fmt.Fprintf(env.Stderr, "There are no tokens: %s has no ledger.\n", t.cfg.Data)
 	case err != nil:
 		return err
-	default:
-		defer func() { err = errors.Join(err, records.Close()) }()
-		if tokens, err = records.Tokens(ctx); err != nil {
-			return err
-		}
-		if len(tokens) == 0 {
-			fmt.Fprintf(env.Stderr, "There are no tokens in %s.\n", records.Place())
-		}
 	}
-	if n := len(cfg.Tokens); n > 0 {
-		fmt.Fprintf(env.Stderr, "Tokens of the configuration are not in this list: 'bezoar config check' shows them (%d).\n", n)
+	if t.cfg != nil && len(t.cfg.Tokens) > 0 {
+		fmt.Fprintf(env.Stderr, "Tokens of the configuration are not in this list: 'bezoar config check' shows them (%d).\n", len(t.cfg.Tokens))
 	}
-	return showTokens(env.Stdout, tokens, time.Now(), asJSON)
+	return showTokens(env.Stdout, tokens, asJSON)
 }
 
 func newTokenRevokeCmd(env *environment) *cobra.Command {
@@ -260,17 +185,13 @@ With --json the token goes to standard output as an object with the fields of 'b
 	cmd.Flags().StringVar(&workspace, "workspace", "", "the workspace of the token, if tokens of several have its name")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		cfg, err := tokenConfig(cmd, env)
+		t, err := findTarget(cmd, env)
 		if err != nil {
 			return err
 		}
-		idOrName := args[0]
-		if strings.Contains(idOrName, trust.TokenPrefix) {
-			hash, err := trust.ParseToken(idOrName)
-			if err != nil {
-				return &statusError{exitUsage, err}
-			}
-			idOrName = hash.ID()
+		idOrName, err := admin.TokenID(args[0])
+		if err != nil {
+			return &statusError{exitUsage, err}
 		}
 		var named cache.Workspace
 		if workspace != "" {
@@ -278,29 +199,26 @@ With --json the token goes to standard output as an object with the fields of 'b
 				return &statusError{exitUsage, fmt.Errorf("--workspace: %w", err)}
 			}
 		}
-		return revokeToken(cmd.Context(), env, cfg, idOrName, named, asJSON)
+		return revokeToken(cmd.Context(), env, t, idOrName, named, asJSON)
 	}
 	return cmd
 }
 
-func revokeToken(ctx context.Context, env *environment, cfg *config.Config, idOrName string, workspace cache.Workspace, asJSON bool) (err error) {
-	records, err := openExistingLedger(ctx, cfg)
+func revokeToken(ctx context.Context, env *environment, t *target, idOrName string, workspace cache.Workspace, asJSON bool) error {
+	err := t.with(ctx, openExistingLedger, func(service admin.Service) error {
+		change, err := service.RevokeToken(ctx, idOrName, workspace)
+		if err != nil && admin.CodeOf(err) == admin.NotFound {
+			return fmt.Errorf("%w\n'bezoar token list' shows the tokens in %s", err, service.Place())
+		}
+		if err != nil {
+			return err
+		}
+		return showRevoked(env.Stdout, change, asJSON)
+	})
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("there are no tokens: %s has no ledger; is it the server's data directory?", cfg.Data)
+		return fmt.Errorf("there are no tokens: %s has no ledger; is it the server's data directory?", t.cfg.Data)
 	}
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, records.Close()) }()
-	now := time.Now().Truncate(time.Millisecond) // as the ledger keeps it
-	t, err := records.RevokeToken(ctx, idOrName, workspace, now)
-	if errors.Is(err, ledger.ErrNoToken) {
-		return fmt.Errorf("%w\n'bezoar token list' shows the tokens in %s", err, records.Place())
-	}
-	if err != nil {
-		return err
-	}
-	return showRevoked(env.Stdout, t, now, asJSON)
+	return err
 }
 
 // tokenConfig is the server's configuration, as far as it concerns tokens.

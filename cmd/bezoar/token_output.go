@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -8,32 +9,11 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/bezoar-cache/bezoar/internal/admin"
 	"github.com/bezoar-cache/bezoar/internal/config"
-	"github.com/bezoar-cache/bezoar/internal/trust"
 )
 
-// tokenJSON is what --json prints of a token. Scripts depend on it: fields are added, never changed.
-type tokenJSON struct {
-	ID        string     `json:"id"`
-	Token     string     `json:"token,omitempty"` // by create alone
-	Hash      string     `json:"hash,omitempty"`  // by create alone
-	Name      string     `json:"name"`
-	Workspace string     `json:"workspace"`
-	Access    string     `json:"access"`
-	Developer string     `json:"developer"`
-	State     string     `json:"state"`
-	Created   time.Time  `json:"created"`
-	Expires   *time.Time `json:"expires"`
-	Revoked   *time.Time `json:"revoked"`
-}
-
-func newTokenJSON(t *trust.Token, now time.Time) tokenJSON {
-	return tokenJSON{
-		ID: t.ID, Name: t.Name, Workspace: string(t.Workspace), Access: string(t.Access), Developer: t.Developer, State: string(t.State(now)),
-		Created: t.Created, Expires: orNull(t.Expires), Revoked: orNull(t.Revoked),
-	}
-}
-
+// orNull is null for the zero time.
 func orNull(t time.Time) *time.Time {
 	if t.IsZero() {
 		return nil
@@ -49,23 +29,24 @@ func writeJSON(w io.Writer, v any) error {
 
 // showNewToken shows a token's text: the only place that does. It goes to standard output alone, so that a script can keep the one
 // and let people, or the log of a build, see the other.
-func showNewToken(env *environment, cfg *config.Config, t trust.Token, text string, asJSON bool) error {
+func showNewToken(env *environment, url string, t admin.CreatedToken, asJSON bool) error {
 	if asJSON {
-		out := newTokenJSON(&t, t.Created)
-		out.Token, out.Hash = text, t.Hash.String()
-		return writeJSON(env.Stdout, out)
+		return writeJSON(env.Stdout, t)
+	}
+	if t.Role != "" {
+		return showNewRole(env, url, t)
 	}
 	whose, developer := "", ""
 	if t.Developer != "" {
 		whose, developer = " as developer "+t.Developer, `, developer: "`+t.Developer+`"`
 	}
 	fmt.Fprintf(env.Stderr, "Created token %s (%s): access %s to workspace %s%s, expires %s.\nIt is shown this once; only its hash is kept:\n\n",
-		t.ID, t.Name, t.Access, t.Workspace, whose, timeOr(t.Expires, "never"))
-	if _, err := fmt.Fprintln(env.Stdout, text); err != nil {
+		t.ID, t.Name, t.Access, t.Workspace, whose, timeOrNull(t.Expires, "never"))
+	if _, err := fmt.Fprintln(env.Stdout, t.Token); err != nil {
 		return err
 	}
 	expires := ""
-	if !t.Expires.IsZero() {
+	if t.Expires != nil {
 		expires = `, expires: "` + t.Expires.Format(time.RFC3339Nano) + `"`
 	}
 	fmt.Fprintf(env.Stderr, `
@@ -78,7 +59,27 @@ A server with this data directory knows it from now on. One with another knows i
 
   tokens:
     - {name: "%s", workspace: "%s", access: %s%s, hash: "%s"%s}
-`, serverURL(cfg), t.Name, t.Workspace, t.Access, developer, t.Hash, expires)
+`, url, t.Name, t.Workspace, t.Access, developer, t.Hash, expires)
+	return nil
+}
+
+// showNewRole is showNewToken for one of operators.
+func showNewRole(env *environment, url string, t admin.CreatedToken) error {
+	where := "the whole server"
+	if t.Workspace != "" {
+		where = "workspace " + t.Workspace
+	}
+	fmt.Fprintf(env.Stderr, "Created token %s (%s): the role %s for %s, expires %s.\nIt is shown this once; only its hash is kept:\n\n",
+		t.ID, t.Name, t.Role, where, timeOrNull(t.Expires, "never"))
+	if _, err := fmt.Fprintln(env.Stdout, t.Token); err != nil {
+		return err
+	}
+	fmt.Fprintf(env.Stderr, `
+It is none of the cache: builds have tokens of their own. For commands, put it into a file that nobody else can read:
+
+  export BEZOAR_SERVER=%s
+  export BEZOAR_TOKEN_FILE=<that file>
+`, url)
 	return nil
 }
 
@@ -102,13 +103,9 @@ func serverURL(cfg *config.Config) string {
 	return scheme + "://<name and port of the server>"
 }
 
-func showTokens(w io.Writer, tokens []trust.Token, now time.Time, asJSON bool) error {
+func showTokens(w io.Writer, tokens []admin.Token, asJSON bool) error {
 	if asJSON {
-		out := make([]tokenJSON, 0, len(tokens)) // [] and not null
-		for i := range tokens {
-			out = append(out, newTokenJSON(&tokens[i], now))
-		}
-		return writeJSON(w, out)
+		return writeJSON(w, tokens)
 	}
 	if len(tokens) == 0 {
 		return nil
@@ -117,22 +114,34 @@ func showTokens(w io.Writer, tokens []trust.Token, now time.Time, asJSON bool) e
 	fmt.Fprintln(table, "ID\tNAME\tWORKSPACE\tACCESS\tDEVELOPER\tCREATED\tEXPIRES\tSTATE")
 	for i := range tokens {
 		t := &tokens[i]
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n",
-			t.ID, t.Name, t.Workspace, t.Access, t.Developer, timeOr(t.Created, ""), timeOr(t.Expires, "never"), t.State(now))
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", t.ID, t.Name, cmp.Or(t.Workspace, "(all)"), cmp.Or(t.Access, "role "+t.Role), t.Developer,
+			timeOr(t.Created, ""), timeOrNull(t.Expires, "never"), t.State)
 	}
 	return table.Flush()
 }
 
-func showRevoked(w io.Writer, t trust.Token, now time.Time, asJSON bool) error {
+func showRevoked(w io.Writer, change admin.TokenChange, asJSON bool) error {
+	t := change.Token
 	if asJSON {
-		return writeJSON(w, newTokenJSON(&t, now))
+		return writeJSON(w, t)
 	}
 	what := "is revoked: a running server refuses it within a second"
-	if t.Revoked.Before(now) {
-		what = "was revoked already, on " + timeOr(t.Revoked, "")
+	if !change.Changed {
+		what = "was revoked already, on " + timeOrNull(t.Revoked, "")
 	}
-	_, err := fmt.Fprintf(w, "The token %s (%s) of workspace %s %s.\n", t.ID, t.Name, t.Workspace, what)
+	whose := " of workspace " + t.Workspace
+	if t.Workspace == "" {
+		whose = ""
+	}
+	_, err := fmt.Fprintf(w, "The token %s (%s)%s %s.\n", t.ID, t.Name, whose, what)
 	return err
+}
+
+func timeOrNull(t *time.Time, null string) string {
+	if t == nil {
+		return null
+	}
+	return timeOr(*t, null)
 }
 
 func timeOr(t time.Time, zero string) string {

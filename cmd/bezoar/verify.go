@@ -142,8 +142,8 @@ func (v *verification) entry(ctx context.Context, place *verifiedPlace, keys key
 		r.failed(err)
 		return
 	}
-	defer found.close()
-	flaw := found.damage
+	defer found.Close()
+	flaw := found.Damage
 	if flaw == nil {
 		flaw = seal.Verify(keys, step.Key, found.Record)
 	}
@@ -151,10 +151,10 @@ func (v *verification) entry(ctx context.Context, place *verifiedPlace, keys key
 	case flaw == nil:
 		r.whole(found.Record.Size)
 	case errors.Is(flaw, seal.ErrLater):
-		r.failed(fmt.Errorf("%s: %w", found.place, flaw))
+		r.failed(fmt.Errorf("%s: %w", found.Place, flaw))
 	case v.setAside:
-		r.damaged(step.Key, found.place, flaw, place.setAside(ctx, step.Key, found.Record, flaw))
+		r.damaged(step.Key, found.Place, flaw, place.setAside(ctx, step.Key, found.Record, flaw))
 	default:
-		r.damaged(step.Key, found.place, flaw, nil)
+		r.damaged(step.Key, found.Place, flaw, nil)
 	}
 }

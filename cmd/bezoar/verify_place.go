@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 
+	"github.com/bezoar-cache/bezoar/internal/admin"
 	"github.com/bezoar-cache/bezoar/internal/cache"
 	"github.com/bezoar-cache/bezoar/internal/config"
 	"github.com/bezoar-cache/bezoar/internal/keyring"
@@ -19,7 +20,7 @@ import (
 type verifiedPlace struct {
 	cache.Walker
 	// look reads and verifies an entry, and keeps nothing of its body.
-	look func(ctx context.Context, key cache.Key) (*sight, error)
+	look func(ctx context.Context, key cache.Key) (*admin.Sight, error)
 	// store sets aside what is damaged; nil if nothing is to be.
 	store cache.Store
 }
@@ -52,7 +53,7 @@ func openPlaces(ctx context.Context, cfg *config.Config, ring *keyring.Ring, set
 	}
 	inBucket := &verifiedPlace{
 		Walker: remote,
-		look:   func(ctx context.Context, key cache.Key) (*sight, error) { return lookThrough(ctx, remote, key) },
+		look:   func(ctx context.Context, key cache.Key) (*admin.Sight, error) { return lookThrough(ctx, remote, key) },
 	}
 	if setAside {
 		inBucket.store = seal.New(readOnly{remote.WithBodies()}, ring.Derive("seal"), seal.Options{})
@@ -68,12 +69,12 @@ func openPlaces(ctx context.Context, cfg *config.Config, ring *keyring.Ring, set
 	return []*verifiedPlace{spooled, inBucket}, func() error { return errors.Join(closeSpool(), b.Close()) }, nil
 }
 
-func lookThrough(ctx context.Context, remote *bucket.Store, key cache.Key) (*sight, error) {
+func lookThrough(ctx context.Context, remote *bucket.Store, key cache.Key) (*admin.Sight, error) {
 	found, err := remote.Verify(ctx, key)
 	if err != nil {
 		return nil, err
 	}
-	return &sight{Entry: found.Entry, place: remote.URL() + " " + found.Name, damage: found.Damage, close: found.Close}, nil
+	return &admin.Sight{Entry: found.Entry, Place: remote.URL() + " " + found.Name, Damage: found.Damage, Close: found.Close}, nil
 }
 
 func openDirectoryPlace(dir string, ring *keyring.Ring, setAside bool) (place *verifiedPlace, closePlace func() error, err error) {
@@ -81,7 +82,7 @@ func openDirectoryPlace(dir string, ring *keyring.Ring, setAside bool) (place *v
 	if err != nil {
 		return nil, nil, err
 	}
-	place, closePlace = &verifiedPlace{Walker: reader, look: inDirectory{reader}.look}, func() error { return nil }
+	place, closePlace = &verifiedPlace{Walker: reader, look: inDirectory{reader}.Look}, func() error { return nil }
 	if setAside {
 		store, err := storefs.Open(dir, storefs.Options{})
 		if err != nil {

@@ -76,7 +76,7 @@ func (v Variable) token(context.Context, *client, string) (string, error) {
 			Remedy: "In GitLab, give the job one: id_tokens: {" + plain(v.Name) + ": {aud: the audience of the server's policy}}; " +
 				"elsewhere, name the variable that has it with --token-variable",
 		}
-	case strings.HasPrefix(value, "bzs_") || strings.HasPrefix(value, "bzr_"):
+	case strings.HasPrefix(value, "bzs_") || strings.HasPrefix(value, "bzr_") || strings.HasPrefix(value, "bza_"):
 		return "", &Failure{
 			Problem: "the variable " + plain(v.Name) + " holds a token of bezoar itself, which needs no exchange",
 			Remedy:  "Use it as it is, in " + TokenVariable,

@@ -40,9 +40,15 @@ func envNode(s *setting, text string) node {
 	return n
 }
 
+// Variables that are read by commands and are no settings: the server whose API they use, and the file of the token for it.
+const (
+	ServerVariable    = envPrefix + "SERVER"
+	TokenFileVariable = envPrefix + "TOKEN_FILE"
+)
+
 // unknownVariables reports what begins like a setting and is none: a slip that would otherwise pass in silence.
 func unknownVariables(vars map[string]string, all []*setting) Problems {
-	known := []string{envName(configName)}
+	known := []string{envName(configName), ServerVariable, TokenFileVariable}
 	for _, s := range all {
 		known = append(known, envName(s.name))
 	}

@@ -26,7 +26,7 @@ type Size int64
 const maxText = 4096
 
 // tokenLike finds a token inside of another value.
-var tokenLike = regexp.MustCompile(`(` + trust.TokenPrefix + `|` + trust.SessionPrefix + `)[A-Za-z0-9_-]{16,}`)
+var tokenLike = regexp.MustCompile(`(` + trust.TokenPrefix + `|` + trust.AdminPrefix + `|` + trust.SessionPrefix + `)[A-Za-z0-9_-]{16,}`)
 
 // plausible refuses what no setting can be. Types that know secrets speak of tokens themselves.
 func plausible(text string, secret bool) error {

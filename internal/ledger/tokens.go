@@ -39,15 +39,15 @@ func (l *Ledger) CreateToken(ctx context.Context, t trust.Token) error {
 	defer cancel()
 	err := l.transact(ctx, tokensPart, func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, `
-			INSERT INTO tokens (id, hash, name, workspace, access, developer, created, expires, revoked) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
-			t.ID, t.Hash[:], t.Name, string(t.Workspace), string(t.Access), t.Developer, millis(t.Created), millis(t.Expires), millis(t.Revoked))
+			INSERT INTO tokens (id, hash, name, workspace, access, role, developer, created, expires, revoked) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
+			t.ID, t.Hash[:], t.Name, string(t.Workspace), string(t.Access), string(t.Role), t.Developer, millis(t.Created), millis(t.Expires), millis(t.Revoked))
 		if err != nil {
 			return err
 		}
 		return l.note(ctx, tx, tokenEvent(audit.TokenCreated, &t))
 	})
 	if l.isDuplicate(err) {
-		return fmt.Errorf("%w: workspace %s has a token %q: choose another name, or revoke that one first", ErrTokenExists, t.Workspace, t.Name)
+		return fmt.Errorf("%w: %s has a token %q: choose another name, or revoke that one first", ErrTokenExists, where(&t), t.Name)
 	}
 	return l.explain(ctx, err)
 }
@@ -80,8 +80,7 @@ func (l *Ledger) RevokeToken(ctx context.Context, idOrName string, workspace cac
 	defer cancel()
 	var t trust.Token
 	err := l.transact(ctx, tokensPart, func(tx *sql.Tx) error {
-		tokens, err := queryTokens(ctx, tx, `WHERE (id = $1 OR name = $1) AND (workspace = $2 OR $2 = '') ORDER BY created, id`,
-			idOrName, string(workspace))
+		tokens, err := queryTokens(ctx, tx, tokensNamed, idOrName, string(workspace))
 		if err != nil {
 			return err
 		}
@@ -103,6 +102,9 @@ func (l *Ledger) RevokeToken(ctx context.Context, idOrName string, workspace cac
 // tokenEvent is what the audit log says of a token. Its text is not known here, and its hash is nobody's business.
 func tokenEvent(action audit.Action, t *trust.Token) audit.Event {
 	details := audit.Details{"name": t.Name, "access": string(t.Access)}
+	if t.Role != "" {
+		details = audit.Details{"name": t.Name, "role": string(t.Role)}
+	}
 	if t.Developer != "" {
 		details["developer"] = t.Developer
 	}
@@ -111,6 +113,19 @@ func tokenEvent(action audit.Action, t *trust.Token) audit.Event {
 	}
 	return audit.Event{Action: action, Subject: t.ID, Workspace: t.Workspace, Details: details}
 }
+
+// FindToken returns the token that [Ledger.RevokeToken] would revoke. Its id names it for good, and what it may do never changes. [ErrNoToken]; [ErrAmbiguous].
+func (l *Ledger) FindToken(ctx context.Context, idOrName string, workspace cache.Workspace) (trust.Token, error) {
+	ctx, cancel := bound(ctx)
+	defer cancel()
+	tokens, err := queryTokens(ctx, l.db, tokensNamed, idOrName, string(workspace))
+	if err != nil {
+		return trust.Token{}, l.explain(ctx, err)
+	}
+	return choose(tokens, idOrName)
+}
+
+const tokensNamed = `WHERE (id = $1 OR name = $1) AND (workspace = $2 OR $2 = '') ORDER BY created, id`
 
 // choose picks the one token that is meant: by id, by the name of one that is not revoked, or the one of that name
 // that was revoked last.
@@ -130,7 +145,7 @@ func choose(tokens []trust.Token, idOrName string) (trust.Token, error) {
 	case len(live) > 1:
 		var ids []string
 		for _, t := range live {
-			ids = append(ids, fmt.Sprintf("%s in workspace %s", t.ID, t.Workspace))
+			ids = append(ids, fmt.Sprintf("%s in %s", t.ID, where(&t)))
 		}
 		return trust.Token{}, fmt.Errorf("%w: %q is %s: give the id, or the workspace", ErrAmbiguous, idOrName, strings.Join(ids, ", "))
 	case len(tokens) == 0:
@@ -145,8 +160,16 @@ func choose(tokens []trust.Token, idOrName string) (trust.Token, error) {
 	return last, nil
 }
 
+// where names the place in which a token's name is its own.
+func where(t *trust.Token) string {
+	if t.Workspace == "" {
+		return "the server as a whole"
+	}
+	return "workspace " + string(t.Workspace)
+}
+
 func queryTokens(ctx context.Context, q rowsQuerier, where string, args ...any) (tokens []trust.Token, err error) {
-	rows, err := q.QueryContext(ctx, `SELECT id, hash, name, workspace, access, developer, created, expires, revoked FROM tokens `+where, args...)
+	rows, err := q.QueryContext(ctx, `SELECT id, hash, name, workspace, access, role, developer, created, expires, revoked FROM tokens `+where, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -157,7 +180,7 @@ func queryTokens(ctx context.Context, q rowsQuerier, where string, args ...any) 
 			hash                      []byte
 			created, expires, revoked sql.NullInt64
 		)
-		if err := rows.Scan(&t.ID, &hash, &t.Name, &t.Workspace, &t.Access, &t.Developer, &created, &expires, &revoked); err != nil {
+		if err := rows.Scan(&t.ID, &hash, &t.Name, &t.Workspace, &t.Access, &t.Role, &t.Developer, &created, &expires, &revoked); err != nil {
 			return nil, err
 		}
 		copy(t.Hash[:], hash)

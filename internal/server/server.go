@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -45,6 +46,8 @@ type Options struct {
 	Registry *prometheus.Registry
 	// Audit is told of what has to be on record. Nil: nobody is.
 	Audit Auditor
+	// API answers what is below /api/v1, but for artifacts and sessions, whose paths may have anything before them. Nil: nothing is there.
+	API http.Handler
 	// Tracer makes a span of each request for an artifact or a session. Nil: none.
 	Tracer trace.Tracer
 	// Audience is what identity tokens must be made for, and the only target that a request for a session may name. Nil or "": none may
@@ -85,7 +88,7 @@ type Server struct {
 	metrics  *metrics
 	api      *http.Server
 	stopping atomic.Bool
-	running  sync.WaitGroup // requests for artifacts and sessions
+	running  sync.WaitGroup // requests for artifacts and sessions, and to the API
 	crowd    *crowd
 	lane     lane
 }
@@ -121,8 +124,19 @@ func (s *Server) Handler() http.Handler {
 			s.serveSession(w, r, t)
 			return
 		}
+		if s.opts.API != nil && isAPI(r) {
+			s.running.Add(1)
+			defer s.running.Done()
+			s.opts.API.ServeHTTP(w, r)
+			return
+		}
 		telemetry.ServeHTTP(w, r)
 	})
+}
+
+// isAPI reports whether a request is one to the API of operators. An upload never is: to a build whose address ends in /api it is an upload like any other.
+func isAPI(r *http.Request) bool {
+	return r.Method != http.MethodPut && strings.HasPrefix(r.URL.EscapedPath(), "/api/v1/")
 }
 
 func (s *Server) httpServer(h http.Handler) *http.Server {

@@ -19,7 +19,7 @@ const SessionPrefix = session.Prefix
 
 // HoldsToken says that a text that should be something else has a token of bezoar in it, and must be shown nowhere.
 func HoldsToken(text string) bool {
-	return strings.Contains(text, TokenPrefix) || strings.Contains(text, SessionPrefix)
+	return strings.Contains(text, TokenPrefix) || strings.Contains(text, AdminPrefix) || strings.Contains(text, SessionPrefix)
 }
 
 // credentialKind tells credentials apart by their form alone.
@@ -28,6 +28,7 @@ type credentialKind int
 const (
 	unknownForm   credentialKind = iota
 	staticToken                  // bzr_…, see [ParseToken]
+	adminToken                   // bza_…, the same for the API of operators
 	sessionToken                 // bzs_…, see [session.Parse]
 	identityToken                // a JWT (RFC 7519, section 3): the CI's own
 )
@@ -36,6 +37,8 @@ func kindOf(credential string) credentialKind {
 	switch {
 	case strings.HasPrefix(credential, TokenPrefix):
 		return staticToken
+	case strings.HasPrefix(credential, AdminPrefix):
+		return adminToken
 	case strings.HasPrefix(credential, session.Prefix):
 		return sessionToken
 	case strings.HasPrefix(credential, "eyJ") && strings.Count(credential, ".") == 2: // base64 of an object's beginning

@@ -57,7 +57,7 @@ func (a *Authenticator) Exchange(ctx context.Context, credential string, named c
 		return Issued{}, &DeniedError{Err: ErrNoCredential, Reason: "no identity token was sent: send the CI's as the bearer"}
 	case len(credential) > MaxCredential:
 		return Issued{}, tooLong()
-	case kind == staticToken || kind == sessionToken:
+	case kind == staticToken || kind == adminToken || kind == sessionToken:
 		return Issued{}, malformed("only the identity token of a CI is exchanged: a token of bezoar is a credential as it is")
 	case kind != identityToken:
 		return Issued{}, malformed("this is no identity token of a CI: those are JWTs, which begin with eyJ")

@@ -52,6 +52,9 @@ func (a *Authenticator) judge(ctx context.Context, authorization string, named c
 	switch kindOf(credential) {
 	case staticToken:
 		return a.staticGrant(ctx, credential, named, patient)
+	case adminToken:
+		return cache.Grant{}, malformed("this is a token of the API of operators, and no credential for the cache: " +
+			"give builds one of their own, and revoke this one if others could read it here")
 	case sessionToken:
 		return a.sessionGrant(s, credential, named)
 	case identityToken:
@@ -94,6 +97,18 @@ func (a *Authenticator) staticGrant(ctx context.Context, credential string, name
 	if err != nil {
 		return cache.Grant{}, err
 	}
+	s, t := a.findPatiently(ctx, hash, patient)
+	if t == nil || t.Role != "" {
+		return cache.Grant{}, unknown()
+	}
+	if err := judge(t, named, a.now()); err != nil {
+		return cache.Grant{}, err
+	}
+	return s.grantOf(t), nil
+}
+
+// findPatiently looks a token up, and if it is patient, once more after the next look at the source.
+func (a *Authenticator) findPatiently(ctx context.Context, hash TokenHash, patient bool) (*snapshot, *Token) {
 	s := a.current.Load()
 	t := s.find(hash)
 	if t == nil && patient {
@@ -101,11 +116,5 @@ func (a *Authenticator) staticGrant(ctx context.Context, credential string, name
 		s = a.current.Load()
 		t = s.find(hash)
 	}
-	if t == nil {
-		return cache.Grant{}, unknown()
-	}
-	if err := judge(t, named, a.now()); err != nil {
-		return cache.Grant{}, err
-	}
-	return s.grantOf(t), nil
+	return s, t
 }

@@ -36,7 +36,9 @@ func newSnapshot(fixed []Token, recorded records, workspaces []cache.Workspace) 
 				t = narrower(*other, t)
 			}
 			s.byHash[t.Hash] = &t
-			s.own = append(s.own, t.Workspace)
+			if t.Workspace != "" {
+				s.own = append(s.own, t.Workspace)
+			}
 		}
 	}
 	s.workspaces = union(s.own)
@@ -84,6 +86,9 @@ func (s *snapshot) grantOf(t *Token) cache.Grant {
 // narrower joins two statements on one token: a fixed one and a recorded one. It may do what both allow, so that a revocation
 // holds although the configuration still lists the token. Their workspaces and developers are the same; see [NewAuthenticator].
 func narrower(fixed, recorded Token) Token {
+	if fixed.Role != recorded.Role {
+		recorded.Access, recorded.Role = "", "" // the one is of the cache, the other is not: both allow nothing
+	}
 	if fixed.Access.rank() < recorded.Access.rank() {
 		recorded.Access = fixed.Access
 	}
@@ -132,6 +137,8 @@ func checkFixed(fixed, recorded []Token) error {
 		for j := range recorded {
 			switch r := &recorded[j]; {
 			case r.Hash != t.Hash:
+			case r.Role != "":
+				return fmt.Errorf("token %s is of the API of operators, by the ledger: take it out of the configuration, whose tokens are of the cache", t.ID)
 			case r.Workspace != t.Workspace:
 				return fmt.Errorf("token %s is for workspace %s in the configuration and for %s in the ledger: correct the configuration",
 					t.ID, t.Workspace, r.Workspace)

@@ -14,12 +14,15 @@ import (
 // The text of a token: a prefix that people and scanners recognise, 256 random bits and a CRC-32 of prefix and bits, both in
 // base 62 (0-9, a-z, A-Z) with leading zeros, so that a double click selects it whole and its length is fixed.
 const (
-	// TokenPrefix begins every token.
+	// TokenPrefix begins every token of the cache.
 	TokenPrefix = "bzr_"
+	// AdminPrefix begins every token of the API of operators. It is as long as the other one. Their form alone tells the two kinds apart, before any
+	// record of them is looked at.
+	AdminPrefix = "bza_"
 	// TokenLength is the length of every token in bytes.
 	TokenLength = len(TokenPrefix) + bodyLength + sumLength
 	// TokenPattern is the regular expression for secret scanners. Its matches can be verified without the server: see [ParseToken].
-	TokenPattern = `\bbzr_[0-9A-Za-z]{49}\b`
+	TokenPattern = `\bbz[ar]_[0-9A-Za-z]{49}\b`
 
 	bodyLength = 43 // 62^43 > 2^256
 	sumLength  = 6  // 62^6 > 2^32
@@ -30,19 +33,24 @@ const (
 // list of likely tokens to try, and a slow or salted hash would add nothing but work at each request.
 type TokenHash [sha256.Size]byte
 
-// NewToken makes a token. Its text is to be shown once and forgotten.
-func NewToken() (text string, hash TokenHash) {
+// NewToken makes a token of the cache. Its text is to be shown once and forgotten.
+func NewToken() (text string, hash TokenHash) { return newToken(TokenPrefix) }
+
+// NewAdminToken is [NewToken] for the API of operators.
+func NewAdminToken() (text string, hash TokenHash) { return newToken(AdminPrefix) }
+
+func newToken(prefix string) (text string, hash TokenHash) {
 	var secret [32]byte
 	rand.Read(secret[:]) // never fails: it ends the process instead
-	text = TokenPrefix + base62(new(big.Int).SetBytes(secret[:]), bodyLength)
+	text = prefix + base62(new(big.Int).SetBytes(secret[:]), bodyLength)
 	text += checksum(text)
 	return text, sha256.Sum256([]byte(text))
 }
 
-// ParseToken checks the form of a presented token, without looking it up, and returns its hash. What was cut, mistyped or is something
+// ParseToken checks the form of a presented token of either kind, without looking it up, and returns its hash. What was cut, mistyped or is something
 // else is an error that wraps [ErrMalformed] and does not repeat any of it.
 func ParseToken(text string) (TokenHash, error) {
-	if !strings.HasPrefix(text, TokenPrefix) {
+	if !strings.HasPrefix(text, TokenPrefix) && !strings.HasPrefix(text, AdminPrefix) {
 		return TokenHash{}, malformed("this is no token of bezoar: those begin with " + TokenPrefix)
 	}
 	if len(text) != TokenLength {
@@ -63,7 +71,7 @@ func ParseToken(text string) (TokenHash, error) {
 // ParseTokenHash reads what [TokenHash.String] writes.
 func ParseTokenHash(s string) (TokenHash, error) {
 	var h TokenHash
-	if strings.HasPrefix(s, TokenPrefix) {
+	if strings.HasPrefix(s, TokenPrefix) || strings.HasPrefix(s, AdminPrefix) {
 		return h, errors.New("this is a token itself where its hash belongs: only the hash is kept, as `bezoar token create` tells it")
 	}
 	digits, ok := strings.CutPrefix(s, hashPrefix)

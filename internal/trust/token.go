@@ -18,10 +18,12 @@ type Token struct {
 	ID string
 	// Name tells people what the token is for; see [ParseTokenName].
 	Name string
-	// Workspace is the only one that the token is good for.
+	// Workspace is the only one that the token is good for. A token with a role may have none: it is good for the whole server.
 	Workspace cache.Workspace
-	// Access is what it may do there.
+	// Access is what it may do there with the cache, nothing if it has a role.
 	Access Access
+	// Role is what it may do at the API of operators, nothing if it has an access.
+	Role Role
 	// Developer is whose token it is, if it is a person's; see [ParseDeveloper]. Such a token is isolated, and writes dev/<name>, which all
 	// tokens of that person in the workspace share, instead of a scope of its own.
 	Developer string
@@ -77,6 +79,9 @@ func (t *Token) Validate() error {
 	if _, err := ParseTokenName(t.Name); err != nil {
 		return err
 	}
+	if t.Role != "" {
+		return t.validateRole()
+	}
 	if _, err := cache.ParseWorkspace(string(t.Workspace)); err != nil {
 		return err
 	}
@@ -116,7 +121,7 @@ func parseName(of, s string) (string, error) {
 	switch {
 	case HoldsToken(s):
 		// Somebody pasted a secret into the wrong place: it goes nowhere, this text included.
-		return "", fmt.Errorf("the name of a %s must not contain %s or %s: names are shown and logged", of, TokenPrefix, SessionPrefix)
+		return "", fmt.Errorf("the name of a %s must not contain %s, %s or %s: names are shown and logged", of, TokenPrefix, AdminPrefix, SessionPrefix)
 	case len(s) > MaxTokenName:
 		return "", fmt.Errorf("the name of a %s has at most %d characters, this one has %d", of, MaxTokenName, len(s))
 	case looksLikeID(s):
