@@ -87,6 +87,7 @@ const claims = `{"iss":"https://token.actions.githubusercontent.com","aud":"http
 func normal(text string) string {
 	for _, x := range [][2]string{
 		{`bz[ar]_[0-9A-Za-z]{49}`, "TOKEN"}, {`sha256:[0-9a-f]{64}`, "HASH"}, {`"(id|next)": "[0-9a-f]{12}"`, `"$1": "ID"`}, {`"seal": "[^"]+"`, `"seal": "SEAL"`},
+		{`"fingerprint": "[0-9a-f]{32}"`, `"fingerprint": "FINGERPRINT"`}, // of the rules of a release
 		{`"next": "[0-9a-z]+\.[0-9a-z]+"`, `"next": "CURSOR"`},
 	} {
 		text = regexp.MustCompile(x[0]).ReplaceAllString(text, x[1])

@@ -70,11 +70,11 @@ func TestTokensOfOperators(t *testing.T) { onEvery(t, testTokensOfOperators) }
 
 func testTokensOfOperators(t *testing.T, db testDatabase) {
 	l := db.open(t, t.TempDir())
-	make := func(name string, workspace cache.Workspace, role trust.Role) trust.Token {
+	operator := func(name string, workspace cache.Workspace, role trust.Role) trust.Token {
 		_, hash := trust.NewAdminToken()
 		return trust.Token{ID: hash.ID(), Name: name, Workspace: workspace, Role: role, Hash: hash, Created: created}
 	}
-	all, one, builds := make("ops", "", trust.Admin), make("ops", "web", trust.Viewer), newToken("ci", "web")
+	all, one, builds := operator("ops", "", trust.Admin), operator("ops", "web", trust.Viewer), newToken("ci", "web")
 	one.Created, builds.Created = created.Add(time.Second), created.Add(2*time.Second)
 	for _, token := range []trust.Token{all, one, builds} {
 		if err := l.CreateToken(t.Context(), token); err != nil {
@@ -85,7 +85,7 @@ func testTokensOfOperators(t *testing.T, db testDatabase) {
 	if diff := cmp.Diff([]trust.Token{all, one, builds}, got); diff != "" || err != nil {
 		t.Fatal(diff, err)
 	}
-	if err := l.CreateToken(t.Context(), make("ops", "", trust.Viewer)); !errors.Is(err, ErrTokenExists) {
+	if err := l.CreateToken(t.Context(), operator("ops", "", trust.Viewer)); !errors.Is(err, ErrTokenExists) {
 		t.Error(err)
 	}
 	if _, err := l.FindToken(t.Context(), "ops", ""); !errors.Is(err, ErrAmbiguous) {
