@@ -17,13 +17,15 @@ func (s *Store) settle(it *item, err error) {
 	s.mu.Lock()
 	it.sending, it.cancel = false, nil
 	s.running--
-	s.moved.Add(1) // whatever it came to, the next one's turn comes
 	if it.behind {
 		s.background--
 	}
 	before := it.state
 	it.outcome, it.err = judge(err), err
 	unwanted := before == held || before == doomed // and perhaps ended for that
+	if !unwanted {
+		s.moved.Add(1) // whatever it came to, the next one's turn comes; but that somebody gave up is no sign that the others need not
+	}
 	report := func() {}
 	if !s.stopped && (!unwanted || it.outcome == sent) {
 		report = s.note(it)
