@@ -108,7 +108,7 @@ func (w *laneWriter) Write(p []byte) (int, error) {
 	if w.flush(); w.err != nil {
 		return 0, w.err
 	}
-	n, err := w.conn.Conn.Write(p)
+	n, err := w.conn.Write(p)
 	w.err = err
 	return n, err
 }
@@ -135,7 +135,7 @@ func (w *laneWriter) flush() {
 	if len(w.buf) == 0 || w.err != nil {
 		return
 	}
-	_, w.err = w.conn.Conn.Write(w.buf)
+	_, w.err = w.conn.Write(w.buf)
 	w.buf = w.buf[:0]
 }
 

@@ -78,7 +78,7 @@ http {
 		b.Fatal(err)
 	}
 	s := served{url: "http://" + addr}
-	for _, child := range strings.Fields(string(children)) {
+	for child := range strings.FieldsSeq(string(children)) {
 		pid, err := strconv.Atoi(child)
 		if err != nil {
 			b.Fatal(err)
@@ -120,11 +120,11 @@ func (s served) wrk(b *testing.B, path, token string, connections int) (perSecon
 // same round: requests per second, and CPU for each (less is better).
 func BenchmarkBesideNginx(b *testing.B) {
 	root := memoryDir(b)
-	if err := os.MkdirAll(filepath.Join(root, "v1", "cache"), 0o755); err != nil { //nolint:gosec // nginx runs as somebody else
+	if err := os.MkdirAll(filepath.Join(root, "v1", "cache"), 0o755); err != nil { // nginx runs as somebody else
 		b.Fatal(err)
 	}
 	for dir := root; dir != "/dev/shm" && dir != "/"; dir = filepath.Dir(dir) {
-		_ = os.Chmod(dir, 0o755) //nolint:gosec // the same
+		_ = os.Chmod(dir, 0o755)
 	}
 	binary := bezoar.Build(b)
 	data := memoryDir(b)
@@ -144,7 +144,7 @@ func BenchmarkBesideNginx(b *testing.B) {
 	} {
 		path := "/v1/cache/" + strings.ToLower(c.name)
 		if c.body != nil {
-			if err := os.WriteFile(filepath.Join(root, path), c.body, 0o644); err != nil { //nolint:gosec // the same
+			if err := os.WriteFile(filepath.Join(root, path), c.body, 0o644); err != nil {
 				b.Fatal(err)
 			}
 			req, err := http.NewRequestWithContext(b.Context(), http.MethodPut, s.URL+path, bytes.NewReader(c.body))

@@ -99,7 +99,7 @@ func TestASmallArtifactIsReadOnceWhileItIsFresh(t *testing.T) {
 		f.want("small", small, false)
 		f.want("large", large, true)
 		f.want("large", large, true)
-		time.Sleep(DefaultFresh)
+		<-time.After(DefaultFresh)
 		f.want("small", small, true)
 		f.want("small", small, false)
 	})
