@@ -90,7 +90,7 @@ func (a *app) openStore(ctx context.Context, ring *keyring.Ring) (_ cache.Store,
 }
 
 // largestInMemory is the largest artifact that is kept there, in bytes. With larger ones it matters little how they are opened.
-const largestInMemory = 64 << 10
+const largestInMemory = 96 << 10
 
 // bury keeps entries that are no more from being put back: also those that somebody with the storage took away, for whose key there is another one
 // since. All that the ledger knows was sealed here. Trouble shows in the graveyard itself.
