@@ -90,7 +90,12 @@ func limitsOf(cfg *config.Config) (func(cache.Workspace) retention.Limits, error
 }
 
 func (q *gcQuery) run(ctx context.Context, env *environment, cfg *config.Config, r *removal, limits func(cache.Workspace) retention.Limits, workspace cache.Workspace) error {
-	runner := retention.New(retention.Options{Ledger: r.records, Store: r.store, Limits: limits, Disk: diskBounds(cfg, r.dir), Now: time.Now})
+	runner := retention.New(retention.Options{
+		Ledger: r.records, Store: r.store, Limits: limits, Disk: diskBounds(cfg, r.dir), Now: time.Now,
+		Done: func(ctx context.Context, report retention.Report) {
+			notOnRecord(env, r.records.Note(context.WithoutCancel(ctx), collectedEvent(&report)))
+		},
+	})
 	out := newGCWriter(env.Stdout, q)
 	request := retention.Request{DryRun: q.dryRun, Workspace: workspace}
 	if q.verbose {

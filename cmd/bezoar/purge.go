@@ -166,6 +166,7 @@ func (o *purgeOrder) run(ctx context.Context, env *environment, cfg *config.Conf
 	if err != nil {
 		return err
 	}
+	notOnRecord(env, records.Note(ctx, purgeEvent(&p)))
 	fmt.Fprintf(env.Stderr, "Purge %s is in force: within a second no server serves what fits it.\n", p.ID)
 	plan, err := o.plan(ctx, env, records, shelf, p.Filter) // for the report, while they are still known
 	if err != nil {

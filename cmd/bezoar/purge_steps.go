@@ -76,6 +76,9 @@ func (s *purgeStep) run(ctx context.Context, env *environment, cfg *config.Confi
 	if err != nil {
 		return err
 	}
+	if s.name != "resume" { // that decides nothing
+		notOnRecord(env, records.Note(ctx, purgeEvent(&p)))
+	}
 	if err := workOnPurge(ctx, cfg, records, nil, &p); err != nil {
 		return fmt.Errorf("purge %s is %s and not done yet; servers go on with it, and so does 'bezoar purge resume %s': %w", id, p.State, id, err)
 	}

@@ -156,6 +156,11 @@ func deleteScope(ctx context.Context, env *environment, r *removal, workspace ca
 		return err
 	}
 	report, err := retention.EndScope(ctx, r.records, r.store, held, nil)
+	if report.Entries > 0 {
+		event := collectedEvent(&report)
+		event.Subject, event.Workspace, event.Scope = "scope", workspace, scope
+		notOnRecord(env, r.records.Note(context.WithoutCancel(ctx), event))
+	}
 	fmt.Fprintf(env.Stdout, "%d entries with %d bytes went.\n", report.Entries, report.Bytes)
 	if left := report.Other + report.Failed; err == nil && left > 0 {
 		return fmt.Errorf("%d entries stayed: run 'bezoar ledger rebuild', and try again", left)

@@ -20,6 +20,11 @@ func (a *app) keepBounds(store cache.Store, exact retention.Store) cache.Store {
 	a.retention = retention.New(retention.Options{
 		Ledger: a.ledger, Store: exact, Limits: a.limits, Disk: diskBounds(a.cfg, a.dir),
 		Logger: a.log, Registerer: a.registry, Now: time.Now,
+		Done: func(_ context.Context, report retention.Report) {
+			event := collectedEvent(&report)
+			event.Actor, event.Replica = a.serverActor(), a.replica
+			a.audit.Note(event)
+		},
 	})
 	a.causes.Add("retention", a.retention.Degraded)
 	if a.dir == nil {

@@ -304,7 +304,13 @@ func (a *acting) DeleteScope(ctx context.Context, workspace cache.Workspace, sco
 	if a.opts.EndScope == nil {
 		return DeletedScope{}, errors.New("there is no store to delete from")
 	}
-	return a.opts.EndScope(ctx, workspace, scope)
+	went, err := a.opts.EndScope(ctx, workspace, scope)
+	if went.Entries > 0 {
+		err = errors.Join(err, a.opts.Ledger.Note(context.WithoutCancel(ctx), audit.Event{
+			Action: audit.Collected, Subject: "scope", Workspace: workspace, Scope: scope, Details: audit.Details{"entries": went.Entries, "bytes": went.Bytes},
+		}))
+	}
+	return went, err
 }
 
 func (a *acting) mayDelete(workspace cache.Workspace, scope cache.Scope) error {

@@ -28,9 +28,9 @@ const (
 	// RevocationMade and RevocationLifted are of identities of CIs. The subject is the revocation's id.
 	RevocationMade   Action = "revocation.made"
 	RevocationLifted Action = "revocation.lifted"
-	// Purged is the deletion of what somebody chose, such as all that one run wrote.
+	// Purged is a purge that somebody ordered, undid or discarded, such as one of all that one run wrote. The subject is its id.
 	Purged Action = "purge"
-	// Collected is a run of the retention that deleted what was old or too much.
+	// Collected is a run of the retention that deleted what was old or too much, or the end of a scope, of which the subject is "scope".
 	Collected Action = "gc"
 	// PolicyChanged is another policy in force than before. The subject is the fingerprint of the new one, or nothing.
 	PolicyChanged Action = "policy.changed"

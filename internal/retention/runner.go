@@ -47,6 +47,8 @@ type Options struct {
 	Disk   Disk
 	// Interval is how often [Runner.Run] looks, Delay how long it waits for the first look. Zero: [DefaultInterval], [DefaultDelay].
 	Interval, Delay time.Duration
+	// Done is told of each look that removed something, at its end. Nil: nobody is.
+	Done func(context.Context, Report)
 	// Logger is told of what went, and of trouble. Nil: nobody is.
 	Logger *slog.Logger
 	// Registerer takes the metrics. Nil: nothing is counted.
@@ -126,7 +128,11 @@ func (r *Runner) Look(ctx context.Context, request Request) (report Report, err 
 	if err := writeState(ctx, r.opts.Ledger, s); err != nil {
 		return Report{}, err
 	}
-	return r.look(ctx, request, s, lease.keep)
+	report, err = r.look(ctx, request, s, lease.keep)
+	if r.opts.Done != nil && report.Entries > 0 {
+		r.opts.Done(ctx, report)
+	}
+	return report, err
 }
 
 func (r *Runner) look(ctx context.Context, request Request, s state, keep func(context.Context) error) (Report, error) {
