@@ -98,6 +98,9 @@ func TestGC(t *testing.T) {
 	if status, out, _ := runCommand(t, "gc", "--data", data, "--policy", policy, "--workspace", "default"); status != exitOK || !strings.Contains(out, "2 entries") || !strings.Contains(out, "unused") {
 		t.Errorf("%d\n%s", status, out)
 	}
+	if status, out, _ := runCommand(t, "audit", "export", "--data", data); status != exitOK || strings.Count(out, `"action":"gc"`) != 2 || !strings.Contains(out, `\"unused\":2`) {
+		t.Errorf("on record: %d\n%s", status, out)
+	}
 	s = startServe(t, "--data", data, "--listen", "127.0.0.1:0")
 	defer s.stop()
 	for _, hash := range []string{"1", "2", "3"} {
@@ -159,5 +162,8 @@ func TestScopes(t *testing.T) {
 	}
 	if status, _ := request(t, http.DefaultClient, "GET", "http://"+s.addr+"/v1/cache/1", nil); status != 404 {
 		t.Errorf("GET of what is gone: %d", status)
+	}
+	if status, out, _ := runCommand(t, "audit", "export", "--data", data); status != exitOK || strings.Count(out, `"action":"gc"`) != 1 || !strings.Contains(out, `"subject":"scope"`) {
+		t.Errorf("on record: %d\n%s", status, out)
 	}
 }
