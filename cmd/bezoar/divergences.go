@@ -25,7 +25,7 @@ type divergencesQuery struct {
 	scope, since string
 	firstOnly    bool
 	limit        int
-	form         divergencesForm
+	form         outputForm
 }
 
 func newDivergencesCmd(env *environment) *cobra.Command {
@@ -176,7 +176,7 @@ func (q *divergencesQuery) tellFloods(ctx context.Context, env *environment, rec
 }
 
 func newDivergencesShowCmd(env *environment) *cobra.Command {
-	var form divergencesForm
+	var form outputForm
 	cmd := &cobra.Command{
 		Use:   "show ID",
 		Short: "Show a divergence: what differs, who made both, and what to do",

@@ -9,8 +9,6 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/spf13/pflag"
-
 	"github.com/bezoar-cache/bezoar/internal/cache"
 	"github.com/bezoar-cache/bezoar/internal/divergence"
 )
@@ -35,28 +33,6 @@ func newDivergenceJSON(d *divergence.Divergence) divergenceJSON {
 		ID: d.ID, Workspace: d.Workspace, Hash: d.Hash, Scope: string(d.Scope), Found: d.Found, Level: d.Level, Times: d.Times, Since: d.Since,
 		Trusted: d.Trusted, Other: d.Other, Comparison: d.Comparison,
 	}
-}
-
-// divergencesForm is the form in which divergences are printed.
-type divergencesForm struct {
-	name   string
-	asJSON bool
-}
-
-func (f *divergencesForm) add(flags *pflag.FlagSet) {
-	flags.StringVar(&f.name, "output", "text", "the form of what is printed: text or json")
-	flags.BoolVar(&f.asJSON, "json", false, "print JSON, as with --output json")
-}
-
-func (f *divergencesForm) check() error {
-	switch f.name {
-	case "json":
-		f.asJSON = true
-	case "text":
-	default:
-		return fmt.Errorf("--output is text or json, not %q", f.name)
-	}
-	return nil
 }
 
 // divergencesWriter prints divergences as they come: as a table, or as one array.
