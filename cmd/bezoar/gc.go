@@ -17,8 +17,9 @@ import (
 
 // gcQuery is what was asked for, as text.
 type gcQuery struct {
-	dryRun, verbose   bool
-	workspace, output string
+	dryRun, verbose bool
+	workspace       string
+	form            outputForm
 }
 
 func newGCCmd(env *environment) *cobra.Command {
@@ -48,10 +49,10 @@ workspace, scope, hash, size, created, used and reason of each entry.`,
 	flags.BoolVar(&q.dryRun, "dry-run", false, "tell what would go, and leave it")
 	flags.BoolVar(&q.verbose, "verbose", false, "list each entry")
 	flags.StringVar(&q.workspace, "workspace", "", "the only workspace to look at")
-	addOutputFlag(cmd, &q.output)
+	q.form.add(flags)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if err := checkOutput(cmd, q.output); err != nil {
-			return err
+		if err := q.form.check(); err != nil {
+			return usageError(cmd, err)
 		}
 		var workspace cache.Workspace
 		if q.workspace != "" {

@@ -6,26 +6,8 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/spf13/cobra"
-
 	"github.com/bezoar-cache/bezoar/internal/retention"
 )
-
-const (
-	outputText = "text"
-	outputJSON = "json"
-)
-
-func addOutputFlag(cmd *cobra.Command, output *string) {
-	cmd.Flags().StringVar(output, "output", outputText, "form of what is printed: text or json")
-}
-
-func checkOutput(cmd *cobra.Command, output string) error {
-	if output != outputText && output != outputJSON {
-		return usageError(cmd, fmt.Errorf("--output: %q is neither text nor json", output))
-	}
-	return nil
-}
 
 // gcJSON is what --output json prints. Scripts depend on it: fields are added, never changed.
 type gcJSON struct {
@@ -72,7 +54,7 @@ func newGCWriter(w io.Writer, q *gcQuery) *gcWriter {
 }
 
 func (g *gcWriter) each(e retention.Entry, reason retention.Reason) {
-	if g.q.output == outputJSON {
+	if g.q.form.asJSON {
 		g.list = append(g.list, gcEntryJSON{
 			string(e.Key.Workspace), string(e.Key.Scope), string(e.Key.Hash), e.Size, timeOr(e.Created, ""), timeOr(e.Used, ""), string(reason),
 		})
@@ -87,7 +69,7 @@ func (g *gcWriter) each(e retention.Entry, reason retention.Reason) {
 }
 
 func (g *gcWriter) close(report retention.Report) error {
-	if g.q.output == outputJSON {
+	if g.q.form.asJSON {
 		return g.closeJSON(report)
 	}
 	if g.shown {

@@ -119,7 +119,7 @@ func TestGCUsage(t *testing.T) {
 		args []string
 		want string
 	}{
-		{[]string{"gc", "--data", data, "--output", "yaml"}, `"yaml" is neither text nor json`},
+		{[]string{"gc", "--data", data, "--output", "yaml"}, `--output is text or json, not "yaml"`},
 		{[]string{"gc", "--data", data, "--workspace", "A"}, "--workspace: "},
 		{[]string{"gc", "--data", data, "--policy", filepath.Join(data, "none")}, "the policy cannot be read"},
 		{[]string{"gc", "--data", data}, "has no ledger"},

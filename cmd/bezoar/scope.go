@@ -39,7 +39,7 @@ type scopeJSON struct {
 }
 
 func newScopeListCmd(env *environment) *cobra.Command {
-	var output string
+	var form outputForm
 	cmd := &cobra.Command{
 		Use:   "list WORKSPACE",
 		Short: "List the scopes of a workspace with their entries, bytes and last use",
@@ -49,10 +49,10 @@ With --output json an array of objects goes to standard output, [] if there are 
 		Example: "  bezoar scope list web",
 		Args:    exactly(1, "the name of one workspace"),
 	}
-	addOutputFlag(cmd, &output)
+	form.add(cmd.Flags())
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if err := checkOutput(cmd, output); err != nil {
-			return err
+		if err := form.check(); err != nil {
+			return usageError(cmd, err)
 		}
 		workspace, err := cache.ParseWorkspace(args[0])
 		if err != nil {
@@ -63,13 +63,13 @@ With --output json an array of objects goes to standard output, [] if there are 
 			return err
 		}
 		return withRecords(cmd.Context(), cfg, func(records *ledger.Ledger) error {
-			return listScopes(cmd.Context(), env, records, workspace, output)
+			return listScopes(cmd.Context(), env, records, workspace, form.asJSON)
 		})
 	}
 	return cmd
 }
 
-func listScopes(ctx context.Context, env *environment, records *ledger.Ledger, workspace cache.Workspace, output string) error {
+func listScopes(ctx context.Context, env *environment, records *ledger.Ledger, workspace cache.Workspace, asJSON bool) error {
 	const page = 100
 	all := []scopeJSON{}
 	for after := int64(0); ; {
@@ -87,7 +87,7 @@ func listScopes(ctx context.Context, env *environment, records *ledger.Ledger, w
 		}
 		after = scopes[len(scopes)-1].ID
 	}
-	if output == outputJSON {
+	if asJSON {
 		return writeHarmlessJSON(env.Stdout, all)
 	}
 	if len(all) == 0 {
