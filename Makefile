@@ -30,8 +30,9 @@ FUZZTIME ?= 30s
 fuzz: ## every parser of what comes from outside, FUZZTIME each; go test runs what was found before
 	GO=$(GO) .ci/fuzz $(FUZZTIME)
 
-e2e: ## real Nx releases, from npm, against the built binary; processes killed at random; the ledger in PostgreSQL
+e2e: ## real Nx releases, from npm, against the built binary; processes killed at random; the ledger in PostgreSQL; replicas behind nginx
 	.ci/postgres
+	.ci/nginx
 	$(GO) test -tags e2e -count=1 -timeout $(TIMEOUT) -v ./test/...
 	$(GO) test -tags e2e -count=1 -timeout $(TIMEOUT) ./internal/ledger
 
