@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -24,8 +25,10 @@ type checker struct {
 
 	mu           sync.Mutex
 	acknowledged []int
-	// refused are uploads that were answered 403, missed are reads answered 404, broken are reads of large artifacts that broke off.
-	refused, read, missed, broken int
+	// refused are uploads that were answered 403, and missed are reads answered 404, by what the answer said.
+	refused, missed map[string]int
+	// read are all reads, broken those of large artifacts that broke off.
+	read, broken int
 }
 
 // small is what a server hands to the kernel in one go, so that its end breaks no download.
@@ -37,7 +40,7 @@ func bodyOf(i int) []byte { return artifacttest.Random(sizeOf(i), uint64(i)) }
 func nameOf(i int) string { return fmt.Sprintf("check-%d", i) }
 
 func startChecker(t *testing.T, f *front, stop <-chan struct{}) *checker {
-	c := &checker{f: f}
+	c := &checker{f: f, refused: map[string]int{}, missed: map[string]int{}}
 	ctx := context.WithoutCancel(t.Context())
 	const atOnce = 3
 	for first := range atOnce {
@@ -64,7 +67,7 @@ func (c *checker) upload(ctx context.Context, t *testing.T, i int) {
 	case err == nil && status == http.StatusOK:
 		c.acknowledged = append(c.acknowledged, i)
 	case err == nil && status == http.StatusForbidden:
-		c.refused++
+		c.refused[strings.TrimSpace(string(text))]++
 	case err == nil && status == http.StatusConflict: // a server stored it and was killed before it said so
 	default:
 		t.Errorf("upload %d: %d %s, %v", i, status, text, err)
@@ -87,7 +90,7 @@ func (c *checker) readOne(ctx context.Context, t *testing.T) {
 	case status == http.StatusOK && err != nil && sizeOf(i) > small:
 		c.broken++
 	case err == nil && status == http.StatusNotFound:
-		c.missed++
+		c.missed[strings.TrimSpace(string(got))]++
 	case err != nil || status != http.StatusOK || !bytes.Equal(got, bodyOf(i)):
 		t.Errorf("read %d of %d bytes: %d, %d bytes, %v", i, sizeOf(i), status, len(got), err)
 	}
@@ -104,7 +107,7 @@ func (c *checker) soFar() int {
 func (c *checker) end(t *testing.T) {
 	t.Helper()
 	c.done.Wait()
-	t.Logf("%d uploads were acknowledged and %d refused; of %d reads %d were misses, and %d of more than %d bytes broke off",
+	t.Logf("%d uploads were acknowledged and refused were %v; of %d reads misses were %v, and %d of more than %d bytes broke off",
 		len(c.acknowledged), c.refused, c.read, c.missed, c.broken, small)
 	for _, s := range c.f.servers {
 		await(t, "a spool is empty", func() bool { return queued(t, s) == 0 })

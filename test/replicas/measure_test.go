@@ -75,7 +75,7 @@ func (m *measured) log(t *testing.T, what string) {
 		at := func(share float64) time.Duration {
 			return c.list[int(share*float64(len(c.list)-1))].Round(time.Millisecond)
 		}
-		t.Logf("%d %s, in force on all %s after: median %v, nine of ten %v, most %v", len(c.list), what, c.from, at(0.5), at(0.9), at(1))
+		t.Logf("%d %s, in force on all servers after %s: median %v, nine of ten within %v, all within %v", len(c.list), what, c.from, at(0.5), at(0.9), at(1))
 	}
 }
 
