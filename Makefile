@@ -34,7 +34,7 @@ e2e: ## real Nx releases, from npm, against the built binary; processes killed a
 	.ci/postgres
 	.ci/nginx
 	$(GO) test -tags e2e -count=1 -timeout $(TIMEOUT) -v ./test/...
-	$(GO) test -tags e2e -count=1 -timeout $(TIMEOUT) ./internal/ledger
+	$(GO) test -tags e2e -count=1 -timeout $(TIMEOUT) ./internal/ledger ./internal/purge
 
 lint: ## formatting, vet, linters, known vulnerabilities
 	$(TOOL) golangci-lint run --build-tags e2e,bench,mutants ./...

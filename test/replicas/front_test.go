@@ -98,7 +98,7 @@ func hang(t *testing.T, s *bezoar.Server) {
 // await waits until something holds that a broken fleet never comes to.
 func await(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	for deadline := time.After(time.Minute); !holds(); {
+	for deadline := time.After(2 * time.Minute); !holds(); {
 		select {
 		case <-deadline:
 			t.Fatalf("waited in vain for this: %s", what)

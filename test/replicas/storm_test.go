@@ -93,6 +93,7 @@ func TestNoRedBuild(t *testing.T) {
 	for i, s := range f.servers {
 		s.Stop(t)
 		f.start(t, i)
+		time.Sleep(3 * time.Second) // as docs/replicas.md says: longer than nginx leaves a server alone
 	}
 	work("all were updated, one after the other")
 
