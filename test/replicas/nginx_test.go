@@ -10,8 +10,8 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/bezoar-cache/bezoar/internal/artifact/artifacttest"
 	"github.com/bezoar-cache/bezoar/test/nx"
@@ -55,20 +55,23 @@ func (f *front) killWithRequests(t *testing.T) {
 	hang(t, f.servers[0])
 	hang(t, f.servers[1])
 	var wg sync.WaitGroup
+	var answered atomic.Int32
 	for i := range n {
 		body := artifacttest.Random(1<<(10+i%12), uint64(i))
 		wg.Go(func() {
 			if status, text, err := do(t.Context(), http.MethodPut, f.url(fmt.Sprintf("new-%d", i)), f.token, body); err != nil || status != http.StatusOK {
 				t.Errorf("an upload to a server that is killed: %d %s, %v", status, text, err)
 			}
+			answered.Add(1)
 		})
 		wg.Go(func() {
 			if status, got, err := do(t.Context(), http.MethodGet, f.url(fmt.Sprintf("there-%d", i)), f.token, nil); err != nil || status != http.StatusOK || !bytes.Equal(got, body) {
 				t.Errorf("a download from a server that is killed: %d, %d bytes, %v", status, len(got), err)
 			}
+			answered.Add(1)
 		})
 	}
-	time.Sleep(time.Second) // most have been sent by now; how many is in nginx's log
+	await(t, "the third server answers", func() bool { return answered.Load() >= 4 }) // the others have theirs by now
 	f.servers[0].Kill()
 	f.servers[1].Kill()
 	wg.Wait()

@@ -71,6 +71,7 @@ func TestNoRedBuild(t *testing.T) {
 	work("and a server was killed")
 	f.database.Resume(t)
 	f.start(t, 1)
+	work("all are back")
 
 	f.servers[0].Kill()
 	f.servers[2].Kill()
@@ -93,7 +94,7 @@ func TestNoRedBuild(t *testing.T) {
 	for i, s := range f.servers {
 		s.Stop(t)
 		f.start(t, i)
-		time.Sleep(3 * time.Second) // as docs/replicas.md says: longer than nginx leaves a server alone
+		await(t, "nginx asks a server that was updated", func() bool { return len(f.servers[i].Requests(t)) > 0 })
 	}
 	work("all were updated, one after the other")
 
