@@ -56,5 +56,5 @@ var localKinds = map[int64]bool{
 func isLocal(dir string) bool {
 	var stat syscall.Statfs_t
 	err := ignoringEINTR(func() error { return syscall.Statfs(dir, &stat) })
-	return err == nil && localKinds[int64(stat.Type)&0xFFFFFFFF]
+	return err == nil && localKinds[int64(stat.Type)&0xFFFFFFFF] //nolint:unconvert // it has 32 bits on some machines
 }

@@ -1,6 +1,7 @@
 package hot
 
 import (
+	"errors"
 	"fmt"
 	"hash/maphash"
 	"io"
@@ -188,7 +189,7 @@ var (
 
 func (p *part) Read(b []byte) (int, error) {
 	n, err := p.rest.Read(b)
-	if err == io.EOF && p.rest.N > 0 {
+	if errors.Is(err, io.EOF) && p.rest.N > 0 {
 		err = p.cut()
 	}
 	return n, err
