@@ -69,6 +69,8 @@ type statements struct {
 	text  func(string) any
 	// position is the function that tells where in a text another one begins, 0 if nowhere.
 	position string
+	// many makes a statement with many parameters, each a question mark in it, that is fast to prepare and to run.
+	many func(statement string) string
 }
 
 type querier interface {

@@ -80,6 +80,7 @@ func (*postgresDatabase) statements() *statements {
 		text:  func(text string) any { return postgresText(text) },
 
 		position: "strpos",
+		many:     numbered,
 	}
 }
 

@@ -211,5 +211,7 @@ func (*sqliteFile) statements() *statements {
 		scope:        func(scope cache.Scope) any { return string(scope) },
 		text:         func(text string) any { return text },
 		position:     "instr",
+		// It looks the name of each parameter up among all others, if it has one.
+		many: func(statement string) string { return statement },
 	}
 }
