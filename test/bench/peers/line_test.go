@@ -7,6 +7,8 @@ import (
 	"net"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // piece is a part of a connection's bytes, and when it arrives.
@@ -68,9 +70,7 @@ func carry(to, from net.Conn, delay time.Duration, opened time.Time) {
 		}
 	}()
 	for p := range way {
-		if early := time.Until(p.due); early > 0 {
-			<-time.After(early)
-		}
+		wait(p.due)
 		if _, err := to.Write(p.bytes); err != nil {
 			from.Close()
 			break
@@ -82,4 +82,20 @@ func carry(to, from net.Conn, delay time.Duration, opened time.Time) {
 	for range way { // until the other side has noticed
 	}
 	_, _ = io.Copy(io.Discard, from)
+}
+
+// wait is exact to some 0.1 ms, where a timer of Go waits for whole milliseconds.
+func wait(until time.Time) {
+	for {
+		left := time.Until(until)
+		if left <= 0 {
+			return
+		}
+		if left > 3*time.Millisecond {
+			<-time.After(left - 2*time.Millisecond)
+			continue
+		}
+		spec := unix.NsecToTimespec(left.Nanoseconds())
+		_ = unix.Nanosleep(&spec, nil) // a signal makes it look again
+	}
 }

@@ -132,10 +132,10 @@ func (r *report) memory(b *strings.Builder) {
 	if len(r.Memory) == 0 {
 		return
 	}
-	b.WriteString("## Memory\n\nThe server's largest resident set so far (`VmHWM`), of all its processes, in 10^6 bytes; the page cache is not in it. First all upload, then all download, then both.\n\n" +
+	b.WriteString("## Memory\n\nThe server's largest resident set so far (`VmHWM`), of all its processes, in 10^6 bytes; the page cache is not in it. First all upload, then all download, then half of them each. Artifacts do not compress. nginx writes files as they come; what it takes is all that a server has to.\n\n" +
 		"| | server | idle | uploads | downloads | both | failed |\n|---|---|---|---|---|---|---|\n")
 	for _, m := range r.Memory {
-		fmt.Fprintf(b, "| %d at once of %v | %s | %.0f | %.0f | %.0f | %.0f | %d of %d |\n", m.Connections, m.Size, m.Name, m.Idle, m.In, m.Out, m.Both, m.Failed, 4*m.Connections)
+		fmt.Fprintf(b, "| %d at once of %v | %s | %.0f | %.0f | %.0f | %.0f | %d of %d |\n", m.Connections, m.Size, m.Name, m.Idle, m.In, m.Out, m.Both, m.Failed, 3*m.Connections)
 	}
 	b.WriteString("\n")
 	if len(r.PeakAfterLoad) > 0 {

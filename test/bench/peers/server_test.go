@@ -58,6 +58,8 @@ type server struct {
 	// log is the file that the server writes to, shortened between turns.
 	log  string
 	stop func()
+	// again starts the server once more over the same files, after it was stopped. Only bezoar has it.
+	again func(tb testing.TB) *server
 }
 
 func (s *server) url() string {

@@ -26,10 +26,8 @@ type kind struct {
 	// tls says that it speaks TLS by itself.
 	tls bool
 	// nx says that Nx can build with it.
-	nx bool
-	// buffers says that it holds whole uploads in memory, so that many large ones at once are not for it.
-	buffers bool
-	start   func(tb testing.TB, dir string, secured *pair) *server
+	nx    bool
+	start func(tb testing.TB, dir string, secured *pair) *server
 }
 
 const yardstick = "nginx"
@@ -44,7 +42,7 @@ func kinds(t *testing.T) []kind {
 		{name: "rclone", note: "`rclone serve webdav` over a directory, no users: " + output(t, "rclone", "version"), tls: true, nx: true, start: startRclone},
 	}
 	modules := installTurborepo(t)
-	all = append(all, kind{name: "turborepo-remote-cache", note: "the cache server of Turborepo's API, one token, a directory: " + turborepoVersion(t, modules), buffers: true, start: startTurborepo(modules)})
+	all = append(all, kind{name: "turborepo-remote-cache", note: "the cache server of Turborepo's API, one token, a directory: " + turborepoVersion(t, modules), start: startTurborepo(modules)})
 	path := options.bazelRemote
 	if path == "" {
 		path, _ = exec.LookPath("bazel-remote")
@@ -97,8 +95,14 @@ func startBezoar(binary bezoar.Binary) func(testing.TB, string, *pair) *server {
 		if secured != nil {
 			args = append(args, "--tls-cert", secured.cert, "--tls-key", secured.key)
 		}
-		s := launch(tb, "bezoar", addr, dir, binary.Command(context.Background(), args...))
-		s.tls, s.token, s.others = secured != nil, token.Secret, map[string]string{}
+		begin := func(tb testing.TB) *server {
+			tb.Helper()
+			s := launch(tb, "bezoar", addr, dir, binary.Command(context.Background(), args...))
+			s.tls, s.token = secured != nil, token.Secret
+			return s
+		}
+		s := begin(tb)
+		s.again, s.others = begin, map[string]string{}
 		for who, example := range map[string]string{sessionOfMain: "push-main", sessionOfPull: "pull_request"} {
 			s.others[who] = exchange(tb, s, issuer, example)
 		}
