@@ -12,12 +12,12 @@ import (
 	"path/filepath"
 	"runtime"
 	"strconv"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/klauspost/compress/gzip"
+	"golang.org/x/sync/errgroup"
 )
 
 // bareVariable holds, for the process that is the yardstick of uploads, what it is to do.
@@ -68,42 +68,48 @@ func bare(tb testing.TB, dir string, s size, long time.Duration, volume int64) r
 	return reading{PerSecond: done.Count / done.Seconds, CPU: used / done.Count}
 }
 
-func bareMain() int {
+// bareMain prints what it did, or nothing, and why to standard error.
+func bareMain() {
+	if err := bareLoops(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	}
+}
+
+func bareLoops() error {
 	var task bareTask
 	if err := json.Unmarshal([]byte(os.Getenv(bareVariable)), &task); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 2
+		return err
 	}
 	body, err := os.ReadFile(task.Body)
 	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
+		return err
 	}
 	var (
-		wg    sync.WaitGroup
+		loops errgroup.Group
 		count atomic.Int64
 		most  = max(1, task.Volume/int64(len(body)))
 		began = time.Now()
 	)
 	for range runtime.GOMAXPROCS(0) {
-		wg.Go(func() {
+		loops.Go(func() error {
 			inflater, buffer := new(gzip.Reader), make([]byte, 256<<10)
 			for {
 				n := count.Add(1)
 				if n > most || time.Since(began) >= task.Long && n > 1 {
 					count.Add(-1)
-					return
+					return nil
 				}
 				if err := bareOne(task.Dir, strconv.FormatInt(n, 10), body, inflater, buffer); err != nil {
-					fmt.Fprintln(os.Stderr, err)
-					os.Exit(1)
+					return err
 				}
 			}
 		})
 	}
-	wg.Wait()
-	fmt.Printf(`{"Count": %d, "Seconds": %g}`, count.Load(), time.Since(began).Seconds())
-	return 0
+	if err := loops.Wait(); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(os.Stdout, `{"Count": %d, "Seconds": %g}`, count.Load(), time.Since(began).Seconds())
+	return err
 }
 
 func bareOne(dir, name string, body []byte, inflater *gzip.Reader, buffer []byte) error {

@@ -38,7 +38,7 @@ func (c cell) name() string {
 	if c.Size > 0 {
 		name += " " + c.Size.String()
 	}
-	name += fmt.Sprintf(", %d connections", c.Connections)
+	name += ", " + c.atOnce()
 	if c.Close {
 		name += ", a new one each"
 	}
@@ -49,6 +49,13 @@ func (c cell) name() string {
 		name += ", " + c.Who
 	}
 	return name
+}
+
+func (c cell) atOnce() string {
+	if c.Connections == 1 {
+		return "1 connection"
+	}
+	return fmt.Sprintf("%d connections", c.Connections)
 }
 
 // The tables of the page, in order.

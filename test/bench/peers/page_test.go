@@ -36,8 +36,9 @@ p99 is the time within which 99 of 100 requests were answered, on connections th
 The bare loop is no server: one loop for each core inflates the artifact and writes it to a file. No server that checks uploads can do with less.
 
 Artifacts are gzip'd tars of text that compresses about as code does. Downloads and the mix are sent by wrk, uploads by a sender that writes from memory
-(wrk's scripts would copy each body), each under a name of its own. Not alike are the protections: only bezoar knows who asks in more than one way, keeps scopes apart, and unpacks what it is
-given before it keeps it.
+(wrk's scripts would copy each body), each under a name of its own.
+
+What the servers do is not alike: only bezoar keeps scopes apart, keeps records of who made what, and unpacks what it is given before it keeps it.
 
 To run it, on Debian as root (or with what `+"`.ci/bench`"+` installs): `+"`make bench-peers`"+` writes this page; `+"`make bench-peers SHORT=1`"+` writes one to `+"`dist/`"+` in three minutes. `+"`BAZEL_REMOTE=path`"+`
 adds a bazel-remote, `+"`ARGS='-dir /var/tmp'`"+` keeps the files on a disk. Every turn is in [figures.json](benchmarks/figures.json).
@@ -74,7 +75,7 @@ func (r *report) behind(b *strings.Builder) {
 
 // table has the cells of one kind.
 func (r *report) table(b *strings.Builder, table string) {
-	var rows strings.Builder
+	var rows, bare strings.Builder
 	for _, c := range r.Cells {
 		if c.Cell.Table != table {
 			continue
@@ -95,6 +96,9 @@ func (r *report) table(b *strings.Builder, table string) {
 				short(1000*cpu), perGB, cost, short(1000*spreadOf(column(readings, func(r reading) float64 { return r.P99 })).mid))
 			label = ""
 		}
+		if c.Cell.Bare {
+			fmt.Fprintf(&bare, "%s: bezoar beside the bare loop, requests %v, CPU %v.\n\n", c.Cell.name(), c.ratio("bezoar", bareName, perSecond), c.ratio("bezoar", bareName, cpuOf))
+		}
 	}
 	if rows.Len() == 0 {
 		return
@@ -104,7 +108,7 @@ func (r *report) table(b *strings.Builder, table string) {
 		fmt.Fprintf(b, "![%s beside nginx](benchmarks/%s-rate.svg)\n\n![CPU time of %s beside nginx](benchmarks/%s-cpu.svg)\n\n", table, picture, strings.ToLower(table), picture)
 	}
 	b.WriteString("| | server | requests/s | of nginx's | CPU s by 1000 | CPU s by GB | CPU of nginx's | p99 ms |\n|---|---|---|---|---|---|---|---|\n")
-	b.WriteString(rows.String() + "\n")
+	b.WriteString(rows.String() + "\n" + bare.String())
 }
 
 // label leaves out what the heading says.
@@ -113,7 +117,7 @@ func (c cell) label(table string) string {
 	case tableHits, tableUploads:
 		return c.Size.String()
 	case tableMisses, tableMix:
-		return fmt.Sprintf("%d connections", c.Connections)
+		return c.atOnce()
 	default:
 		return c.name()
 	}
@@ -132,7 +136,7 @@ func (r *report) memory(b *strings.Builder) {
 	if len(r.Memory) == 0 {
 		return
 	}
-	b.WriteString("## Memory\n\nThe server's largest resident set so far (`VmHWM`), of all its processes, in 10^6 bytes; the page cache is not in it. First all upload, then all download, then half of them each. Artifacts do not compress. nginx writes files as they come; what it takes is all that a server has to.\n\n" +
+	b.WriteString("## Memory\n\nThe server's largest resident set so far (`VmHWM`), of all its processes, in 10^6 bytes; the page cache is not in it. First all upload, then all download, then half of them each. Artifacts do not compress.\n\n" +
 		"| | server | idle | uploads | downloads | both | failed |\n|---|---|---|---|---|---|---|\n")
 	for _, m := range r.Memory {
 		fmt.Fprintf(b, "| %d at once of %v | %s | %.0f | %.0f | %.0f | %.0f | %d of %d |\n", m.Connections, m.Size, m.Name, m.Idle, m.In, m.Out, m.Both, m.Failed, 3*m.Connections)

@@ -34,7 +34,8 @@ var options struct {
 
 func TestMain(m *testing.M) {
 	if os.Getenv(bareVariable) != "" { // this is the yardstick, in a process of its own
-		os.Exit(bareMain())
+		bareMain()
+		return
 	}
 	flag.StringVar(&options.out, "out", "", "directory for benchmarks.md and its pictures; without one they go to dist/ of the repository")
 	flag.IntVar(&options.rounds, "rounds", 0, "rounds in which all take their turns (default 5, with -short 3)")
@@ -62,7 +63,7 @@ func TestMain(m *testing.M) {
 			options.each = 400 * time.Millisecond
 		}
 	}
-	os.Exit(m.Run())
+	m.Run()
 }
 
 // TestPeers measures, and writes what came out.

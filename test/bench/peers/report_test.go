@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -45,6 +46,9 @@ func newReport(t *testing.T) *report {
 	}
 }
 
+// numbers are those at the beginning of a kernel's release.
+var numbers = regexp.MustCompile(`^[0-9.]*[0-9]`)
+
 // machine tells what the figures are of, in general words.
 func machine() string {
 	text, _ := os.ReadFile("/proc/cpuinfo")
@@ -62,10 +66,10 @@ func machine() string {
 	if options.dir != "" {
 		var fs syscall.Statfs_t
 		_ = syscall.Statfs(options.dir, &fs)
-		where = "files on " + map[int64]string{0xef53: "ext4", 0x58465342: "XFS", 0x9123683e: "Btrfs", 0x01021994: "tmpfs", 0x794c7630: "overlayfs"}[int64(fs.Type)]
+		where = "files on " + map[int64]string{0xef53: "ext4", 0x58465342: "XFS", 0x9123683e: "Btrfs", 0x01021994: "tmpfs", 0x794c7630: "overlayfs"}[fs.Type]
 	}
 	return fmt.Sprintf("%d cores of %s, %d GB of memory, Linux %s, Go %s, %s", runtime.NumCPU(), model,
-		(memory.Totalram*uint64(memory.Unit)+5e8)/1e9, strings.TrimSpace(string(release)), strings.TrimPrefix(runtime.Version(), "go"), where)
+		(memory.Totalram*uint64(memory.Unit)+5e8)/1e9, numbers.FindString(string(release)), strings.TrimPrefix(runtime.Version(), "go"), where)
 }
 
 // spread is the median of values, the least and the most.
