@@ -126,7 +126,8 @@ func (b *bench) run(t *testing.T, c cell, result *cellResult) {
 	want := map[string]float64{misses: 1, mixed: mixMisses}[c.Load]
 	for name, readings := range result.Readings {
 		for _, reading := range readings {
-			if math.Abs(reading.Failed-want) > 0.01+want/5 {
+			// Uploads may be refused when there are too many at once; the page says how many were.
+			if c.Load != uploads && math.Abs(reading.Failed-want) > 0.01+want/5 {
 				t.Errorf("%s: %.1f%% of the requests were not answered with 2xx, want %.1f%%", name, 100*reading.Failed, 100*want)
 			}
 		}

@@ -75,7 +75,7 @@ func (r *report) behind(b *strings.Builder) {
 
 // table has the cells of one kind.
 func (r *report) table(b *strings.Builder, table string) {
-	var rows, bare strings.Builder
+	var rows, notes strings.Builder
 	for _, c := range r.Cells {
 		if c.Cell.Table != table {
 			continue
@@ -96,8 +96,15 @@ func (r *report) table(b *strings.Builder, table string) {
 				short(1000*cpu), perGB, cost, short(1000*spreadOf(column(readings, func(r reading) float64 { return r.P99 })).mid))
 			label = ""
 		}
+		if c.Cell.Load == uploads {
+			for _, name := range c.names() {
+				if part := slices.Max(column(c.Readings[name], func(r reading) float64 { return r.Failed })); part > 0 {
+					fmt.Fprintf(&notes, "%s: %s refused up to %.1f%% of them in a turn; only what was stored counts.\n\n", c.Cell.name(), name, 100*part)
+				}
+			}
+		}
 		if c.Cell.Bare {
-			fmt.Fprintf(&bare, "%s: bezoar beside the bare loop, requests %v, CPU %v.\n\n", c.Cell.name(), c.ratio("bezoar", bareName, perSecond), c.ratio("bezoar", bareName, cpuOf))
+			fmt.Fprintf(&notes, "%s: bezoar beside the bare loop, requests %v, CPU %v.\n\n", c.Cell.name(), c.ratio("bezoar", bareName, perSecond), c.ratio("bezoar", bareName, cpuOf))
 		}
 	}
 	if rows.Len() == 0 {
@@ -108,7 +115,7 @@ func (r *report) table(b *strings.Builder, table string) {
 		fmt.Fprintf(b, "![%s beside nginx](benchmarks/%s-rate.svg)\n\n![CPU time of %s beside nginx](benchmarks/%s-cpu.svg)\n\n", table, picture, strings.ToLower(table), picture)
 	}
 	b.WriteString("| | server | requests/s | of nginx's | CPU s by 1000 | CPU s by GB | CPU of nginx's | p99 ms |\n|---|---|---|---|---|---|---|---|\n")
-	b.WriteString(rows.String() + "\n" + bare.String())
+	b.WriteString(rows.String() + "\n" + notes.String())
 }
 
 // label leaves out what the heading says.

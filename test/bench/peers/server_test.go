@@ -21,6 +21,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -121,9 +122,9 @@ func launch(tb testing.TB, name, addr, dir string, cmd *exec.Cmd) *server {
 		}
 		select {
 		case <-exited:
-			tb.Fatalf("%s ended at once:\n%s", name, tail(s.log))
+			tb.Fatalf("%s ended at once:\n%s", name, tail(s.log, 4000))
 		case <-deadline:
-			tb.Fatalf("%s does not listen after %v: %v\n%s", name, startTimeout, err, tail(s.log))
+			tb.Fatalf("%s does not listen after %v: %v\n%s", name, startTimeout, err, tail(s.log, 4000))
 		case <-time.After(time.Millisecond):
 		}
 	}
@@ -132,9 +133,10 @@ func launch(tb testing.TB, name, addr, dir string, cmd *exec.Cmd) *server {
 // forget shortens the log, which would else fill the memory.
 func (s *server) forget() { _ = os.Truncate(s.log, 0) }
 
-func tail(path string) string {
+// tail is the end of a file.
+func tail(path string, n int) string {
 	text, _ := os.ReadFile(path)
-	return string(text[max(0, len(text)-4000):])
+	return string(text[max(0, len(text)-n):])
 }
 
 // freeAddr is an address of 127.0.0.1 that nobody listens on right now.
@@ -177,10 +179,10 @@ func (s *server) do(ctx context.Context, method, path string, body []byte) (stat
 func (s *server) fill(tb testing.TB, n uint64, body []byte) {
 	tb.Helper()
 	if status, answer, err := s.do(tb.Context(), http.MethodPut, s.keys.path(n), body); err != nil || status/100 != 2 {
-		tb.Fatalf("%s: PUT %s: %d %.200s %v\n%s", s.name, s.keys.path(n), status, answer, err, tail(s.log))
+		tb.Fatalf("%s: PUT %s: %d %.200s %v\n%s", s.name, s.keys.path(n), status, answer, err, tail(s.log, 4000))
 	}
 	if status, answer, err := s.do(tb.Context(), http.MethodGet, s.keys.path(n), nil); err != nil || status != http.StatusOK || !bytes.Equal(answer, body) {
-		tb.Fatalf("%s: GET %s: %d, %d bytes in place of %d, %v\n%s", s.name, s.keys.path(n), status, len(answer), len(body), err, tail(s.log))
+		tb.Fatalf("%s: GET %s: %d, %d bytes in place of %d, %v\n%s", s.name, s.keys.path(n), status, len(answer), len(body), err, tail(s.log, 4000))
 	}
 }
 
@@ -225,4 +227,16 @@ func newDir(tb testing.TB) string {
 		tb.Fatal(err)
 	}
 	return dir
+}
+
+// lastRefusal is the last line of the log that tells a cause, or else the end of it.
+func (s *server) lastRefusal() string {
+	text, _ := os.ReadFile(s.log)
+	lines := bytes.Split(text, []byte("\n"))
+	for _, line := range slices.Backward(lines) {
+		if bytes.Contains(line, []byte(`"cause"`)) {
+			return string(line)
+		}
+	}
+	return tail(s.log, 600)
 }

@@ -81,7 +81,7 @@ func (s *server) wrk(tb testing.TB, p plan, long time.Duration) reading {
 			return r
 		}
 	}
-	tb.Fatalf("%s: no answer came in %v\n%s", s.name, long<<2, tail(s.log))
+	tb.Fatalf("%s: no answer came in %v\n%s", s.name, long<<2, tail(s.log, 4000))
 	return reading{}
 }
 
