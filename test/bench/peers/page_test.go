@@ -143,7 +143,7 @@ func (r *report) memory(b *strings.Builder) {
 	if len(r.Memory) == 0 {
 		return
 	}
-	b.WriteString("## Memory\n\nThe server's largest resident set so far (`VmHWM`), of all its processes, in 10^6 bytes; the page cache is not in it. First all upload, then all download, then half of them each. Artifacts do not compress.\n\n" +
+	b.WriteString("## Memory\n\nThe server's largest resident set so far (`VmHWM`), of all its processes, in 10^6 bytes; the page cache is not in it. First all upload, then all download, then half of them each. Artifacts do not compress. bezoar has `max-uploads` and `max-downloads` raised to 1024: with the usual ones it refuses some uploads, which builds go on from.\n\n" +
 		"| | server | idle | uploads | downloads | both | failed |\n|---|---|---|---|---|---|---|\n")
 	for _, m := range r.Memory {
 		fmt.Fprintf(b, "| %d at once of %v | %s | %.0f | %.0f | %.0f | %.0f | %d of %d |\n", m.Connections, m.Size, m.Name, m.Idle, m.In, m.Out, m.Both, m.Failed, 3*m.Connections)

@@ -19,6 +19,8 @@ import (
 	"regexp"
 	"testing"
 	"time"
+
+	"github.com/bezoar-cache/bezoar/test/bezoar"
 )
 
 var options struct {
@@ -73,7 +75,8 @@ func TestPeers(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := newReport(t)
-	r.Servers = kinds(t)
+	r.binary = bezoar.Build(t)
+	r.Servers = kinds(t, r.binary)
 	began := time.Now()
 	t.Run("load", func(t *testing.T) { measureLoad(t, r, only) })
 	t.Run("memory", func(t *testing.T) { measureMemory(t, r) })

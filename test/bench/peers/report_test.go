@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/bezoar-cache/bezoar/test/bezoar"
 )
 
 // report is what came out. It is kept as JSON too, with every turn.
@@ -25,7 +27,8 @@ type report struct {
 	Each    time.Duration `json:"each"`
 	Short   bool          `json:"short"`
 	Servers []kind        `json:"-"`
-	Cells   []cellResult  `json:"cells"`
+	binary  bezoar.Binary
+	Cells   []cellResult `json:"cells"`
 	// PeakAfterLoad is the memory of the servers that answered downloads, in 10^6 bytes.
 	PeakAfterLoad map[string]float64 `json:"peak_after_load"`
 	Memory        []memoryResult     `json:"memory"`

@@ -33,9 +33,8 @@ type kind struct {
 const yardstick = "nginx"
 
 // kinds are all that can be started here, bezoar and nginx first.
-func kinds(t *testing.T) []kind {
+func kinds(t *testing.T, binary bezoar.Binary) []kind {
 	t.Helper()
-	binary := bezoar.Build(t)
 	all := []kind{
 		{name: "bezoar", note: "as it is shipped: a policy, tokens, sealed records, a ledger, a line in the log for each request; uploads are checked", tls: true, nx: true, start: startBezoar(binary)},
 		{name: yardstick, note: "plain files with `sendfile`, uploads by WebDAV; asks nobody who he is, checks nothing, logs nothing: " + output(t, "nginx", "-v"), tls: true, nx: true, start: startNginx},
@@ -160,7 +159,7 @@ func startNginx(tb testing.TB, dir string, secured *pair) *server {
 		fmt.Fprintf(&temp, "%s_temp_path %s;\n", kind, filepath.Join(dir, kind))
 	}
 	conf := filepath.Join(dir, "nginx.conf")
-	text := fmt.Sprintf(`daemon off; worker_processes auto; worker_rlimit_nofile 65536; pid %s/pid; error_log %[1]s/error.log; %s
+	text := fmt.Sprintf(`daemon off; worker_processes auto; worker_rlimit_nofile 65536; pid %s/pid; error_log %[1]s/server.log; %s
 events { worker_connections 8192; }
 http {
 	access_log off; sendfile on; tcp_nopush on; tcp_nodelay on; keepalive_requests 100000000; default_type application/octet-stream; client_max_body_size 0;
