@@ -148,6 +148,32 @@ func testEntriesComeBackAsTheyWere(t *testing.T, db testDatabase) {
 }
 
 // What entries share goes with the last of them.
+func TestEntriesThatTakeEachOthersPlace(t *testing.T) { onEvery(t, testEntriesThatTakeEachOthersPlace) }
+
+// testEntriesThatTakeEachOthersPlace has keys more than once among what is recorded at once: the last of each counts.
+func testEntriesThatTakeEachOthersPlace(t *testing.T, db testDatabase) {
+	l := db.open(t, t.TempDir())
+	entries := newEntries(3*entriesChunk + 7)
+	var all []cache.Entry
+	for i, e := range entries {
+		if i%3 == 0 {
+			earlier := e
+			earlier.Record.Size++
+			all = append(all, earlier)
+			if i%2 == 0 {
+				all = append(all, earlier)
+			}
+		}
+		all = append(all, e)
+	}
+	record(t, l, all...)
+	got := list(t, l, Filter{}, 1000)
+	slices.Reverse(got)
+	if diff := cmp.Diff(entries, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestNothingUnusedIsKept(t *testing.T) { onEvery(t, testNothingUnusedIsKept) }
 
 func testNothingUnusedIsKept(t *testing.T, db testDatabase) {
