@@ -340,6 +340,28 @@ func TestPlans(t *testing.T) {
 	}
 }
 
+// TestSealsArePlanned to be looked for by their hashes, whatever their scope has.
+func TestSealsArePlanned(t *testing.T) {
+	l := openTest(t, t.TempDir())
+	rows, err := l.db.QueryContext(t.Context(), `EXPLAIN QUERY PLAN `+l.sealsQuery(2), "1", "2", 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	var plan []string
+	for rows.Next() {
+		var a, b, c any
+		var step string
+		if err := rows.Scan(&a, &b, &c, &step); err != nil {
+			t.Fatal(err)
+		}
+		plan = append(plan, step)
+	}
+	if !slices.Contains(plan, "SEARCH entries USING INDEX sqlite_autoindex_entries_1 (hash=?)") {
+		t.Error(plan)
+	}
+}
+
 func planOf(t *testing.T, l *Ledger, filter *Filter) (plan []string) {
 	t.Helper()
 	where, args := filter.where(l.statements())
@@ -451,16 +473,24 @@ func TestSeals(t *testing.T) { onEvery(t, testSeals) }
 
 func testSeals(t *testing.T, db testDatabase) {
 	l := db.open(t, t.TempDir())
-	all := newEntries(3)
-	record(t, l, all[:2]...)
+	all := newEntries(6 * sealsChunk)
+	// One whose hash is in another scope, too, and one that is only there.
+	for i, scope := range []cache.Scope{"run/1", "run/2"} {
+		all[i].Key.Hash, all[i].Key.Scope = all[5*sealsChunk+i].Key.Hash, scope
+	}
+	known := all[:5*sealsChunk]
+	record(t, l, known...)
 	var got []cache.Entry
 	if err := l.Seals(t.Context(), keysOf(all), func(e cache.Entry) { got = append(got, e) }); err != nil {
 		t.Fatal(err)
 	}
 	var want []cache.Entry
-	for _, e := range all[:2] {
+	for _, e := range known {
 		want = append(want, cache.Entry{Key: e.Key, Record: cache.Record{Seal: e.Record.Seal, Created: e.Record.Created}})
 	}
+	byKey := func(a, b cache.Entry) int { return strings.Compare(a.Key.String(), b.Key.String()) }
+	slices.SortFunc(got, byKey)
+	slices.SortFunc(want, byKey)
 	if diff := cmp.Diff(want, got); diff != "" || want[0].Record.Seal == "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
