@@ -357,6 +357,9 @@ func TestSealsArePlanned(t *testing.T) {
 		}
 		plan = append(plan, step)
 	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
 	if !slices.Contains(plan, "SEARCH entries USING INDEX sqlite_autoindex_entries_1 (hash=?)") {
 		t.Error(plan)
 	}
