@@ -139,6 +139,25 @@ func (ws *Workspace) Forget(tb testing.TB) {
 	ws.remove(tb, ".nx")
 }
 
+// Snapshot keeps what Nx remembers now. The function that it returns deletes the outputs and brings that back, and nothing else.
+func (ws *Workspace) Snapshot(tb testing.TB) (restore func(testing.TB)) {
+	tb.Helper()
+	kept := filepath.Join(tb.TempDir(), "nx")
+	copyDir(tb, filepath.Join(ws.Dir, ".nx"), kept)
+	return func(tb testing.TB) {
+		tb.Helper()
+		ws.Forget(tb)
+		copyDir(tb, kept, filepath.Join(ws.Dir, ".nx"))
+	}
+}
+
+func copyDir(tb testing.TB, from, to string) {
+	tb.Helper()
+	if out, err := exec.CommandContext(tb.Context(), "cp", "-a", from, to).CombinedOutput(); err != nil {
+		tb.Fatalf("copying %s: %v\n%s", from, err, out)
+	}
+}
+
 func (ws *Workspace) remove(tb testing.TB, name string) {
 	tb.Helper()
 	// Outputs may be directories that nobody may write to; only root can delete from those as they are.

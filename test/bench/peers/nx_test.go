@@ -44,11 +44,14 @@ func (r *report) nxOf(w way, cache string) []float64 {
 	return nil
 }
 
+// lone is the project by whose build Nx gets to know the workspace.
+const lone = "lone"
+
 // measureNx builds a workspace whose tasks are all in the cache: with bezoar, with whatever else answers Nx, and with the cache of the machine.
 func measureNx(t *testing.T, r *report) {
 	versions := nx.Versions()
 	release := nx.Install(t, versions[len(versions)-1])
-	ws := nx.NewWorkspace(t, release, projects(options.tasks)...)
+	ws := nx.NewWorkspace(t, release, append(projects(options.tasks), nx.Project{Name: lone, Script: "echo built"})...)
 	var servers []*server
 	for _, k := range r.Servers {
 		if k.nx {
@@ -69,6 +72,9 @@ func measureNx(t *testing.T, r *report) {
 		}
 		return took.Seconds()
 	}
+	// What Nx knows of the workspace itself is there in each round, however the tasks come back: it is found out by a build of a project that nobody counts.
+	ws.Run(t, nx.Run{Projects: []string{lone}, Timeout: 10 * time.Minute})
+	restore := ws.Snapshot(t)
 	t.Logf("the first build, which fills the cache: %.1f s", build(ours.url(), ours.token, nx.Ran))
 	copyEntries(t, servers)
 
@@ -87,8 +93,8 @@ func measureNx(t *testing.T, r *report) {
 		began := time.Now()
 		result := near.Run(t, nx.Run{Timeout: 10 * time.Minute, Parallel: 3})
 		took := time.Since(began).Seconds()
-		if got := len(result.With(nx.Local)); got != options.tasks {
-			t.Fatalf("%d of %d tasks came from the local cache", got, options.tasks)
+		if got := len(result.With(nx.Local)); got != options.tasks+1 {
+			t.Fatalf("%d of %d tasks came from the local cache", got, options.tasks+1)
 		}
 		return took
 	}}}
@@ -101,7 +107,7 @@ func measureNx(t *testing.T, r *report) {
 			}
 			contenders = append(contenders, contender{
 				&nxResult{Nx: release.Version, Tasks: options.tasks, Cache: s.name, Way: w},
-				func() float64 { ws.Forget(t); return build(base, s.token, nx.Remote) },
+				func() float64 { restore(t); return build(base, s.token, nx.Remote) },
 			})
 		}
 	}
