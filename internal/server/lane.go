@@ -180,10 +180,21 @@ func (c *laneConn) mayWait(d time.Duration) bool {
 	if c.ended && c.used {
 		return false
 	}
-	if c.ended && (d <= 0 || d > firstGrace) {
-		d = firstGrace
+	switch {
+	case c.ended:
+		d = least(d, firstGrace)
+	case c.lane.server.crowd.full():
+		d = least(d, crowdedHeader)
 	}
 	return c.SetReadDeadline(after(time.Now(), d)) == nil
+}
+
+// least is the shorter one; d is none if it is not positive.
+func least(d, other time.Duration) time.Duration {
+	if d <= 0 {
+		return other
+	}
+	return min(d, other)
 }
 
 // answer answers a request. It returns whether another one may come. What was read is answered, also when the server ends: a client whose request is

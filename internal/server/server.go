@@ -111,8 +111,8 @@ func (s *Server) Handler() http.Handler {
 	telemetry := s.telemetry(s.opts.ServeMetrics)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// A proxy in front may have gone by a Content-Length beside it, which net/http drops: then what follows is no request of its own
-		// (RFC 9112, section 6.1). When the server ends, its connections do so with their next answers.
-		if len(r.TransferEncoding) > 0 || s.stopping.Load() {
+		// (RFC 9112, section 6.1).
+		if len(r.TransferEncoding) > 0 || s.ending() {
 			w.Header().Set("Connection", "close")
 		}
 		// No ServeMux stands before the API: it would redirect doubled slashes.
@@ -133,6 +133,9 @@ func (s *Server) Handler() http.Handler {
 		telemetry.ServeHTTP(w, r)
 	})
 }
+
+// ending reports whether connections end with their next answers.
+func (s *Server) ending() bool { return s.stopping.Load() || s.crowd.full() }
 
 // isAPI reports whether a request is one to the API of operators. An upload never is: to a build whose address ends in /api it is an upload like any other.
 func isAPI(r *http.Request) bool {
