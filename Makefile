@@ -37,7 +37,7 @@ e2e: ## real Nx releases, from npm, against the built binary; processes killed a
 
 faults: ## what the server depends on breaks in 250 ways while real Nx builds, and no build may feel it; writes docs/faults.md, 40 minutes in all
 	.ci/postgres
-	$(GO) test -tags faults -count=1 -timeout 2h -v ./test/faults -write
+	$(GO) test -tags faults -count=1 -timeout 2h -parallel 3 -v ./test/faults -write
 
 lint: ## formatting, vet, linters, known vulnerabilities
 	$(TOOL) golangci-lint run --build-tags e2e,bench,mutants,faults ./...

@@ -400,7 +400,7 @@ func TestTheEndOfTheServerAnswersWhatIsOnItsWay(t *testing.T) {
 			ended := make(chan error, 1)
 			go func() { ended <- f.server.Shutdown(context.Background(), 0, time.Hour) }()
 			for !f.server.stopping.Load() {
-				time.Sleep(time.Millisecond)
+				<-time.After(time.Millisecond)
 			}
 			if resp := ask("GET /v1/cache/1" + plainHead); resp.StatusCode != http.StatusOK || !resp.Close {
 				t.Errorf("%v", resp)
@@ -421,7 +421,7 @@ func TestTheEndOfTheServerWaitsForAFirstRequest(t *testing.T) {
 	}
 	defer conn.Close()
 	for f.server.crowd.open.Load() == 0 {
-		time.Sleep(time.Millisecond)
+		<-time.After(time.Millisecond)
 	}
 	f.server.stopping.Store(true)
 	f.server.lane.stop()

@@ -3,18 +3,12 @@
 package faults_test
 
 import (
-	"errors"
 	"fmt"
-	"math/rand/v2"
-	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/bezoar-cache/bezoar/test/bezoar"
-	"github.com/bezoar-cache/bezoar/test/disk/faulty"
-	"github.com/bezoar-cache/bezoar/test/nx"
 )
 
 // deadline is how long a build may take. Without a fault it takes one to three seconds; the client itself waits for ever.
@@ -48,82 +42,6 @@ type result struct {
 }
 
 func (r result) bad() bool { return r.red+r.hung+r.wrong > 0 || r.untold != "" }
-
-// sizes of the outputs of a build's tasks.
-var sizes = map[string]int{"little": 2_000, "middle": 300_000, "much": 6_000_000}
-
-// huge is the size of the output of a task beyond verify-ahead.
-const huge = 12_000_000
-
-// project is what a cell builds: three tasks whose outputs are known.
-type project struct {
-	ws    *nx.Workspace
-	files map[string]string // what each output has to be, by its path
-	serie int
-}
-
-func newProject(t *testing.T, release string, much int) *project {
-	p := &project{files: make(map[string]string)}
-	var list []nx.Project
-	random := rand.NewChaCha8([32]byte{1})
-	for name, size := range sizes {
-		if name == "much" {
-			size = much
-		}
-		data := make([]byte, size)
-		_, _ = random.Read(data)
-		list = append(list, nx.Project{
-			Name:   name,
-			Script: "cp projects/" + name + "/data projects/" + name + "/salt out/" + name + "/; echo finished " + name,
-			Files:  map[string]string{"data": string(data), "salt": ""},
-		})
-		p.files["out/"+name+"/data"] = string(data)
-	}
-	slices.SortFunc(list, func(a, b nx.Project) int { return strings.Compare(a.Name, b.Name) })
-	p.ws = nx.NewWorkspace(t, nx.Install(t, release), list...)
-	return p
-}
-
-// renew gives all tasks hashes that nobody has seen.
-func (p *project) renew(t *testing.T) {
-	p.serie++
-	salt := fmt.Sprintf("%d of %d\n", p.serie, time.Now().UnixNano())
-	for name := range sizes {
-		p.ws.Write(t, "projects/"+name+"/salt", salt)
-		p.files["out/"+name+"/salt"] = salt
-	}
-	p.ws.Forget(t)
-}
-
-// build builds from nothing but the remote cache, and notes what was wrong.
-func (p *project) build(t *testing.T, r *result, what, url, token string) nx.Result {
-	p.ws.Forget(t)
-	r.builds++
-	run := nx.Run{Server: url, Timeout: deadline}
-	if token != "" {
-		run.Token = &token
-	}
-	got, err := p.ws.Try(t.Context(), run)
-	if err != nil {
-		r.hung++
-		r.detail += fmt.Sprintf("%s: %v\n", what, err)
-		return got
-	}
-	if got.Exit != 0 || len(got.Failed) > 0 {
-		r.red++
-		r.detail += fmt.Sprintf("%s: nx ended with %d, failed are %q; it printed:\n%s\n", what, got.Exit, got.Failed, got.Output)
-		return got
-	}
-	tree := p.ws.Tree(t, ".")
-	for name, want := range p.files {
-		if tree[name] == "" || p.ws.Read(t, name) != want {
-			r.wrong++
-			r.detail += fmt.Sprintf("%s: %s is not what was built: %s\n", what, name, tree[name])
-			break
-		}
-	}
-	return got
-}
 
 // run does a cell: what is to be a hit is stored, something breaks at its moment while Nx builds, it is mended, and another build of the same follows.
 func (w *world) run(t *testing.T, c cell, p *project) (r result) {
@@ -201,128 +119,6 @@ func tally(into map[string]int, log string) {
 		}
 		into[what]++
 	}
-}
-
-// fault is a cause at work.
-type fault struct {
-	w *world
-	c cell
-
-	mu    sync.Mutex
-	mend  faulty.Mend
-	err   error
-	timer *time.Timer
-}
-
-// triggers are those that can see the moment.
-func (f *fault) trigger() *trigger {
-	if f.c.side == atBucket {
-		return &f.w.bucket.injector.trigger
-	}
-	return &f.w.gate.trigger
-}
-
-func (f *fault) arm()           { f.trigger().arm(f.c.moment, f.begin) }
-func (f *fault) happened() bool { return f.mended() || f.trigger().happened() }
-
-func (f *fault) disarm() {
-	t := f.trigger()
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.fire = nil
-}
-
-func (f *fault) mended() bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.timer != nil
-}
-
-func (f *fault) begin() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	mend, err := f.c.apply(f.w)
-	if err != nil {
-		f.err = fmt.Errorf("the fault could not be made: %w", err)
-	}
-	f.mend = mend
-	if f.c.lasts > 0 {
-		f.timer = time.AfterFunc(f.c.lasts, f.end)
-	}
-}
-
-func (f *fault) end() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.mend == nil {
-		return
-	}
-	if err := f.mend(); err != nil {
-		f.err = errors.Join(f.err, fmt.Errorf("the fault could not be mended: %w", err))
-	}
-	f.mend = nil
-}
-
-func (f *fault) error() error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.err
-}
-
-// cellsOf makes the cells of causes. Releases take turns, so that each meets each moment and, over all shelves, each cause.
-func cellsOf(causes []cause, turn int) []cell {
-	releases := []string{nx.Versions()[0], nx.Versions()[len(nx.Versions())-1]}
-	var cells []cell
-	for i, c := range causes {
-		moments := c.moments
-		if moments == nil {
-			moments = allMoments
-		}
-		for j, m := range moments {
-			cells = append(cells, cell{c, m, releases[(i+j+turn)%len(releases)]})
-		}
-	}
-	return cells
-}
-
-// few are the causes at those of their moments alone.
-func few(causes []cause, moments ...moment) []cause {
-	for i, c := range causes {
-		causes[i].moments = slices.DeleteFunc(slices.Clone(moments), func(m moment) bool { return c.moments != nil && !slices.Contains(c.moments, m) })
-	}
-	return causes
-}
-
-// matrix is all cells of a shelf, those of one kind of server together.
-func matrix(on shelf) []cell {
-	var cells []cell
-	if on == onDisk {
-		cells = slices.Concat(cellsOf(diskCauses(), 0), cellsOf(ledgerCauses(), 0), cellsOf(postgresCauses(), 0), cellsOf(issuerCauses(), 0),
-			cellsOf(processCauses(), 0), cellsOf(descriptorCauses(), 0), cellsOf(clockCauses(), 0), cellsOf(overloadCauses(), 0), cellsOf(goneCauses(), 0))
-	} else {
-		// What does not concern the bucket is tried at fewer moments than on a disk.
-		turn := map[shelf]int{s3: 0, s3WithTier: 1}[on]
-		cells = cellsOf(slices.Concat(bucketCauses(), hugeCauses(),
-			few(diskCauses(), beforeMiss, beforeHit, midUpload),
-			few(ledgerCauses()[:1], beforeMiss, midUpload),
-			few(processCauses()[:3], midUpload, between),
-			few(descriptorCauses()[:1], beforeHit, midUpload),
-			few(clockCauses()[:2], beforeMiss, beforeHit),
-			few(overloadCauses()[1:], beforeMiss, midUpload)), turn)
-	}
-	slices.SortStableFunc(cells, func(a, b cell) int {
-		if a.kind != b.kind {
-			return strings.Compare(string(a.kind), string(b.kind))
-		}
-		switch { // what spoils a server comes last
-		case a.spoils == b.spoils:
-			return 0
-		case a.spoils:
-			return 1
-		}
-		return -1
-	})
-	return cells
 }
 
 // play runs cells on a shelf, with one server for those of a kind.

@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -62,10 +61,11 @@ func skewed() int64 {
 func clocked(tb testing.TB, binary bezoar.Binary) bezoar.Binary {
 	tb.Helper()
 	dir := tb.TempDir()
-	original := filepath.Join(runtime.GOROOT(), "src", "time", "time.go")
-	if out, err := exec.CommandContext(tb.Context(), "go", "env", "GOROOT").Output(); err == nil {
-		original = filepath.Join(strings.TrimSpace(string(out)), "src", "time", "time.go")
+	root, err := exec.CommandContext(tb.Context(), "go", "env", "GOROOT").Output()
+	if err != nil {
+		tb.Fatalf("go env GOROOT: %v", err)
 	}
+	original := filepath.Join(strings.TrimSpace(string(root)), "src", "time", "time.go")
 	text, err := os.ReadFile(original)
 	if err != nil {
 		tb.Fatal(err)

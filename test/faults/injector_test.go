@@ -256,6 +256,8 @@ type answer struct {
 	status  int
 	length  int64
 	written int64
+	by      *illness // that it met
+	spared  bool
 }
 
 // Unwrap is for [http.ResponseController].
@@ -296,7 +298,7 @@ func (a *answer) write(p []byte) (int, error) {
 		a.in.come(midBody)
 	}
 	sick, recovered := a.in.state()
-	if body && sick != nil {
+	if body && sick != nil && a.struck(sick) {
 		a.in.felt.Add(1)
 		switch sick.kind {
 		case well:
@@ -328,6 +330,14 @@ func (a *answer) write(p []byte) (int, error) {
 	n, err := a.ResponseWriter.Write(p)
 	a.written += int64(n)
 	return n, err
+}
+
+// struck counts a body among the requests that an illness lasts for, and reports whether it is one of them.
+func (a *answer) struck(by *illness) bool {
+	if a.by != by {
+		a.by, a.spared = by, by.left.Add(-1) < 0
+	}
+	return !a.spared
 }
 
 func (a *answer) flush() { _ = http.NewResponseController(a.ResponseWriter).Flush() }

@@ -26,7 +26,7 @@ type row struct {
 func keep(t *testing.T, results []result) {
 	var rows []row
 	for _, r := range results {
-		rows = append(rows, row{string(r.shelf), r.cell.name(), r.builds, r.red, r.hung, r.wrong, r.untold, r.took.Seconds(), r.answers, r.finished})
+		rows = append(rows, row{string(r.shelf), r.name(), r.builds, r.red, r.hung, r.wrong, r.untold, r.took.Seconds(), r.answers, r.finished})
 	}
 	text, err := json.MarshalIndent(rows, "", "\t")
 	if err == nil {
@@ -56,7 +56,7 @@ func merged(t *testing.T, newer []result) []result {
 	}
 	now := make(map[string]result)
 	for _, r := range newer {
-		now[string(r.shelf)+"/"+r.cell.name()] = r
+		now[string(r.shelf)+"/"+r.name()] = r
 	}
 	var all []result
 	for _, s := range shelves {

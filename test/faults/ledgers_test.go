@@ -62,7 +62,7 @@ func slowLedger(dir string) (faulty.Mend, error) {
 				ended <- err
 				return
 			}
-			time.Sleep(50 * time.Millisecond)
+			<-time.After(50 * time.Millisecond)
 			if mend, err = lockLedger(dir); err != nil {
 				ended <- err
 				return

@@ -66,7 +66,7 @@ func killed(after time.Duration, under ...string) func(w *world) (faulty.Mend, e
 		next := make(chan *bezoar.Server, 1)
 		w.server.Kill()
 		go func() {
-			time.Sleep(after)
+			<-time.After(after)
 			next <- w.start(under...)
 		}()
 		return func() error { w.server = <-next; return nil }, nil
@@ -129,7 +129,7 @@ func (w *world) flood(clients int, do func(ctx context.Context, client *http.Cli
 			}
 		})
 	}
-	time.Sleep(300 * time.Millisecond) // until they are there
+	<-time.After(300 * time.Millisecond) // until they are there
 	return func() error {
 		cancel()
 		wg.Wait()

@@ -17,12 +17,15 @@ import (
 var around string
 
 // counts is what results come to.
-type counts struct{ cells, builds, red, hung, wrong, untold int }
+type counts struct{ cells, builds, felt, red, hung, wrong, untold int }
 
 func count(results []result) (c counts) {
 	for _, r := range results {
 		c.cells++
 		c.builds += r.builds
+		if r.felt() {
+			c.felt++
+		}
 		c.red += r.red
 		c.hung += r.hung
 		c.wrong += r.wrong
@@ -31,6 +34,17 @@ func count(results []result) (c counts) {
 		}
 	}
 	return c
+}
+
+// felt reports whether a request under fault was an error in the server's log, told to Nx as a miss or a refusal. Without, the server was not in need of what
+// broke, had another way, or was itself away or busy.
+func (r result) felt() bool {
+	for what := range r.answers {
+		if strings.Contains(what, " error") {
+			return true
+		}
+	}
+	return false
 }
 
 func (r result) helplessly() string { return r.helpless[r.moment] }
@@ -57,9 +71,9 @@ var shelves = []shelf{onDisk, s3WithTier, s3}
 func summary(results []result) string {
 	cells, _ := split(results)
 	var b strings.Builder
-	b.WriteString("| store | cells | builds | red | hung | wrong bytes |\n|---|---|---|---|---|---|\n")
+	b.WriteString("| store | cells | of them with errors that Nx was not told | builds | red | hung | wrong bytes |\n|---|---|---|---|---|---|---|\n")
 	row := func(name string, c counts) {
-		fmt.Fprintf(&b, "| %s | %d | %d | %d | %d | %d |\n", name, c.cells, c.builds, c.red, c.hung, c.wrong)
+		fmt.Fprintf(&b, "| %s | %d | %d | %d | %d | %d | %d |\n", name, c.cells, c.felt, c.builds, c.red, c.hung, c.wrong)
 	}
 	for _, s := range shelves {
 		row(string(s), count(on(cells, s)))
@@ -126,8 +140,14 @@ func helplessTable(results []result) string {
 	return b.String()
 }
 
+// span is from the end of the first cell to that of the last.
+func span(results []result) time.Duration {
+	byEnd := func(a, b result) int { return a.finished.Compare(b.finished) }
+	return slices.MaxFunc(results, byEnd).finished.Sub(slices.MinFunc(results, byEnd).finished)
+}
+
 // page is docs/faults.md.
-func page(results []result, took time.Duration) string {
+func page(results []result) string {
 	order := make(map[shelf]int)
 	for i, s := range shelves {
 		order[s] = i
@@ -143,7 +163,8 @@ func page(results []result, took time.Duration) string {
 		"{{date}}", time.Now().UTC().Format(time.DateOnly),
 		"{{releases}}", versions[0]+" and "+versions[len(versions)-1],
 		"{{machine}}", fmt.Sprintf("%d cores, %s", runtime.NumCPU(), strings.ToUpper(runtime.GOOS[:1])+runtime.GOOS[1:]),
-		"{{minutes}}", fmt.Sprintf("%.0f minutes", took.Minutes()),
+		"{{minutes}}", fmt.Sprintf("%.0f minutes", span(results).Minutes()),
+		"{{note}}", strings.TrimRight(" "+*note, " "),
 		"{{summary}}", strings.TrimSpace(summary(results)),
 		"{{helpless}}", strings.TrimSpace(helplessTable(helpless)),
 		"{{cells}}", strings.TrimSpace(details.String()),

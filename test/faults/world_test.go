@@ -3,6 +3,7 @@
 package faults_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -212,6 +213,8 @@ func (w *world) await(what string, is func(context.Context) error) error {
 	}
 }
 
+var errNotStored = errors.New("the cache does not work yet")
+
 var client = &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DisableCompression: true}, Timeout: 20 * time.Second}
 
 // sent reports that the spool of a server is empty and no circuit of it open.
@@ -242,7 +245,7 @@ func (w *world) well() error {
 		for _, method := range []string{http.MethodPut, http.MethodGet} {
 			status, text, err := ask(ctx, method, path, w.session, artifacttest.Typical(1))
 			if err != nil || status != http.StatusOK {
-				return fmt.Errorf("%s: %d %s, %v", method, status, text, err)
+				return fmt.Errorf("%s: %d %s: %w", method, status, text, cmp.Or(err, errNotStored))
 			}
 		}
 		return sent(ctx, w.server.URL, "")

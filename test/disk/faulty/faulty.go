@@ -70,10 +70,7 @@ func NoInodes(dir string) (Mend, error) {
 	if err := os.Mkdir(ballast, 0o750); err != nil {
 		return nil, err
 	}
-	for i := 0; ; i++ {
-		if err := os.WriteFile(filepath.Join(ballast, strconv.Itoa(i)), nil, 0o640); err != nil {
-			break
-		}
+	for i := 0; os.WriteFile(filepath.Join(ballast, strconv.Itoa(i)), nil, 0o640) == nil; i++ {
 	}
 	return func() error { return os.RemoveAll(ballast) }, nil
 }
