@@ -35,7 +35,7 @@ e2e: ## real Nx releases, from npm, against the built binary; processes killed a
 	$(GO) test -tags e2e -count=1 -timeout $(TIMEOUT) -v ./test/...
 	$(GO) test -tags e2e -count=1 -timeout $(TIMEOUT) ./internal/ledger
 
-faults: ## what the server depends on breaks in 250 ways while real Nx builds, and no build may feel it; writes docs/faults.md, 40 minutes in all
+faults: ## what the server depends on breaks in 350 ways while real Nx builds, and no build may feel it; writes docs/faults.md, half an hour in all
 	.ci/postgres
 	$(GO) test -tags faults -count=1 -timeout 2h -parallel 3 -v ./test/faults -write
 
