@@ -5,7 +5,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo deve
 TOOL    := $(GO) tool -modfile=tools/go.mod
 LDFLAGS := -s -w -X main.linked=$(VERSION)
 
-.PHONY: run test e2e faults mutants noninterference fuzz lint bench build
+.PHONY: run test e2e faults mutants noninterference fuzz lint bench bench-peers bench-compare build
 
 run: build ## serve on 127.0.0.1:8099
 	bin/bezoar serve
@@ -30,10 +30,11 @@ FUZZTIME ?= 30s
 fuzz: ## every parser of what comes from outside, FUZZTIME each; go test runs what was found before
 	GO=$(GO) .ci/fuzz $(FUZZTIME)
 
-e2e: ## real Nx releases, from npm, against the built binary; processes killed at random; the ledger in PostgreSQL
+e2e: ## real Nx releases, from npm, against the built binary; processes killed at random; the ledger in PostgreSQL; replicas behind nginx
 	.ci/postgres
+	.ci/nginx
 	$(GO) test -tags e2e -count=1 -timeout $(TIMEOUT) -v ./test/...
-	$(GO) test -tags e2e -count=1 -timeout $(TIMEOUT) ./internal/ledger
+	$(GO) test -tags e2e -count=1 -timeout $(TIMEOUT) ./internal/ledger ./internal/purge
 
 faults: ## what the server depends on breaks in 350 ways while real Nx builds, and no build may feel it; writes docs/faults.md, half an hour in all
 	.ci/postgres
@@ -47,3 +48,13 @@ lint: ## formatting, vet, linters, known vulnerabilities
 
 bench: ## the figures of docs/performance.md
 	$(GO) test -tags bench -run '^$$' -bench . -benchtime 1x -timeout $(TIMEOUT) ./test/bench/...
+
+# SHORT=1 is the short form, into dist/. ARGS are more flags of test/bench/peers, such as -dir, -cells or -rounds.
+OUT ?= $(if $(SHORT),,$(CURDIR)/docs)
+bench-peers: ## bezoar beside nginx and other caches, and builds by Nx: docs/benchmarks.md, in 25 minutes on a quiet machine; SHORT=1: dist/benchmarks.md, in 3
+	.ci/bench
+	$(GO) test -tags bench -count=1 -timeout 2h -v ./test/bench/peers -run TestPeers $(if $(SHORT),-short) $(if $(OUT),-out $(OUT)) $(ARGS)
+
+BASE ?= main
+bench-compare: ## Go benchmarks of the working tree beside those of BASE, in turns, by benchstat; PACKAGES, BENCH and COUNT choose
+	GO=$(GO) .ci/benchcmp $(BASE) $(PACKAGES)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -13,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/bezoar-cache/bezoar/internal/admin"
 	"github.com/bezoar-cache/bezoar/internal/audit"
 	"github.com/bezoar-cache/bezoar/internal/config"
 	"github.com/bezoar-cache/bezoar/internal/keyring"
@@ -32,6 +34,7 @@ that comes from the key file, so that who can write to the ledger alone cannot c
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	addLedgerFlags(cmd)
+	addServerFlags(cmd.PersistentFlags())
 	cmd.AddCommand(newAuditListCmd(env), newAuditExportCmd(env), newAuditVerifyCmd(env), newAuditHeadCmd(env))
 	return cmd
 }
@@ -41,36 +44,35 @@ func newAuditExportCmd(env *environment) *cobra.Command {
 		Use:   "export",
 		Short: "Write the whole audit log as lines of JSON",
 		Long: `Write the whole audit log to standard output, oldest event first, one JSON object on a line: events, and among them the seals of servers.
-'bezoar audit verify --from-file' reads it, without a server or its ledger.`,
+'bezoar audit verify --from-file' reads it, without a server or its ledger.
+
+` + serverHelp,
 		Example: "  bezoar audit export > audit.jsonl",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := tokenConfig(cmd, env)
+			t, err := findTarget(cmd, env)
 			if err != nil {
 				return err
 			}
-			return withRecords(cmd.Context(), cfg, func(records *ledger.Ledger) error {
-				out := &lineWriter{w: bufio.NewWriter(env.Stdout)}
-				err := audit.Read(cmd.Context(), records, 0, out)
-				return errors.Join(err, out.err, out.w.Flush())
+			return t.withRecords(cmd.Context(), func(service admin.Service) error {
+				w := bufio.NewWriter(env.Stdout)
+				return errors.Join(eachAuditLines(cmd.Context(), service, func(lines string) error {
+					_, err := w.WriteString(lines)
+					return err
+				}), w.Flush())
 			})
 		},
 	}
 }
 
-// lineWriter writes what a verifier would take.
-type lineWriter struct {
-	w   *bufio.Writer
-	err error
-}
-
-func (l *lineWriter) Row(r *audit.Row)   { l.write(r.Line()) }
-func (l *lineWriter) Seal(s *audit.Seal) { l.write(s.Line()) }
-
-func (l *lineWriter) write(line string) {
-	if l.err == nil {
-		_, l.err = l.w.WriteString(line + "\n")
-	}
+// eachAuditLines reads the whole audit log, some lines at a time.
+func eachAuditLines(ctx context.Context, service admin.Service, each func(lines string) error) error {
+	return admin.All(ctx, service.AuditLines, func(p admin.AuditLines) string { return p.Next }, func(p admin.AuditLines) error {
+		if len(p.Lines) == 0 {
+			return nil
+		}
+		return each(strings.Join(p.Lines, "\n") + "\n")
+	})
 }
 
 func newAuditVerifyCmd(env *environment) *cobra.Command {
@@ -87,6 +89,9 @@ the keys that --public-key names. Without any key the chain alone is verified, w
 
 --head is the hash of an event that has to be in the chain, such as one that 'bezoar audit head' or the log of a server told and that was
 kept elsewhere: with it, nobody can have cut the end off or made anew what came before.
+
+` + serverHelp + ` The log is verified
+here, line by line as the server sends it. Without --public-key the keys are those that the server tells: that finds out who had the ledger alone.
 
 The exit status is 0 if it is whole, and 1 if not: then the first row that is broken is named, and how:
 
@@ -119,48 +124,83 @@ known), sealed (the last row that was signed), and for a broken chain kind, row 
 			}
 			want = &h
 		}
-		cfg, err := tokenConfig(cmd, env)
+		t, err := findTarget(cmd, env)
 		if err != nil {
 			return err
 		}
-		keys, err := verifyingKeys(cfg, public)
-		if err != nil {
-			return err
-		}
-		v := audit.NewVerifier(keys, want)
-		if file != "" {
-			err = verifyFile(env, file, v)
-		} else {
-			err = withRecords(cmd.Context(), cfg, func(records *ledger.Ledger) error { return audit.Read(cmd.Context(), records, 0, v) })
-		}
-		if err != nil {
-			return err
-		}
-		if keys == nil {
-			fmt.Fprintf(env.Stderr, "bezoar: warning: there is no key file %s, and no signature was checked: the whole chain could have been made anew\n", cfg.SealKeyFile)
-		}
-		return showVerified(env.Stdout, v, asJSON)
+		defer t.end()
+		return verifyAudit(cmd.Context(), env, t, auditQuestion{file, public, want, asJSON})
 	}
 	return cmd
 }
 
-// verifyingKeys are those that were named, or those of the key file, or nil.
-func verifyingKeys(cfg *config.Config, public []string) (audit.Keys, error) {
-	if len(public) > 0 {
-		keys, err := audit.ParsePublicKeys(public)
-		if err != nil {
-			return nil, &statusError{exitUsage, fmt.Errorf("--public-key: %w", err)}
-		}
-		return keys, nil
+// auditQuestion is what is to be verified, and by what.
+type auditQuestion struct {
+	file   string
+	public []string
+	head   *audit.Hash
+	asJSON bool
+}
+
+func verifyAudit(ctx context.Context, env *environment, t *target, q auditQuestion) error {
+	keys, warning, err := verifyingKeys(ctx, t, q)
+	if err != nil {
+		return err
 	}
-	ring, err := keyring.Open(string(cfg.SealKeyFile))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+	v := audit.NewVerifier(keys, q.head)
+	switch {
+	case q.file != "":
+		err = verifyFile(env, q.file, v)
+	case t.client != nil:
+		err = eachAuditLines(ctx, t.client, func(lines string) error { return audit.Lines(strings.NewReader(lines), v) })
+	default:
+		err = withRecords(ctx, t.cfg, func(records *ledger.Ledger) error { return audit.Read(ctx, records, 0, v) })
 	}
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return audit.PublicKeys(auditKeys(ring)), nil
+	if warning != "" {
+		fmt.Fprintln(env.Stderr, "bezoar: warning: "+warning)
+	}
+	return showVerified(env.Stdout, v, q.asJSON)
+}
+
+// verifyingKeys are those that were named, or those of the key file, or those that the server tells; nil if there are none. The warning says what they are worth.
+func verifyingKeys(ctx context.Context, t *target, q auditQuestion) (keys audit.Keys, warning string, err error) {
+	if len(q.public) > 0 {
+		keys, err := audit.ParsePublicKeys(q.public)
+		if err != nil {
+			return nil, "", &statusError{exitUsage, fmt.Errorf("--public-key: %w", err)}
+		}
+		return keys, "", nil
+	}
+	if t.client != nil {
+		return serverKeys(ctx, t.client)
+	}
+	ring, err := keyring.Open(string(t.cfg.SealKeyFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Sprintf("there is no key file %s, and no signature was checked: the whole chain could have been made anew", t.cfg.SealKeyFile), nil
+	}
+	if err != nil {
+		return nil, "", err
+	}
+	return audit.PublicKeys(auditKeys(ring)), "", nil
+}
+
+// serverKeys asks a server for its keys. Who has the server has them.
+func serverKeys(ctx context.Context, service admin.Service) (audit.Keys, string, error) {
+	head, err := service.AuditHead(ctx)
+	if err != nil && admin.CodeOf(err) == admin.NotFound {
+		return nil, "the server has sealed nothing yet, and no signature was checked", nil
+	}
+	if err != nil {
+		return nil, "", err
+	}
+	keys, err := audit.ParsePublicKeys(head.PublicKeys)
+	if err != nil {
+		return nil, "", fmt.Errorf("the keys of %s: %w", service.Place(), err)
+	}
+	return keys, "the keys are those that the server tells: --public-key has it verified by those that you kept", nil
 }
 
 func verifyFile(env *environment, name string, v *audit.Verifier) error {
@@ -183,6 +223,8 @@ func newAuditHeadCmd(env *environment) *cobra.Command {
 		Long: `Verify what came since the last seal, seal the audit log with the active key of the key file, and show its head: the hash of its last event. Kept
 where the ledger's writers cannot reach it, it proves later that nothing up to here was changed: 'bezoar audit verify --head HASH'.
 
+` + serverHelp + `
+
 The hash goes to standard output, alone on a line. With --json an object does: row, head, key and public_key. The last one is for --public-key, so
 that others can verify an export without the key file.`,
 		Example: "  bezoar audit head\n  bezoar audit head --json",
@@ -191,27 +233,29 @@ that others can verify an export without the key file.`,
 	addKeyFileFlag(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		cfg, err := tokenConfig(cmd, env)
+		t, err := findTarget(cmd, env)
 		if err != nil {
 			return err
 		}
-		ring, err := openRing(cfg)
-		if err != nil {
-			return err
-		}
-		return withRecords(cmd.Context(), cfg, func(records *ledger.Ledger) error {
-			keys := auditKeys(ring)
-			if err := audit.NewKeeper(records, audit.KeeperOptions{Keys: keys, Now: time.Now}).Seal(cmd.Context()); err != nil {
-				return err
-			}
-			seal, has, err := records.LastAuditSeal(cmd.Context(), audit.SealHead)
+		if t.client != nil {
+			defer t.end()
+			head, err := t.client.SealAudit(cmd.Context())
 			if err != nil {
 				return err
 			}
-			if !has {
-				return errors.New("the audit log is empty")
+			return showHead(env.Stdout, head, asJSON)
+		}
+		ring, err := openRing(t.cfg)
+		if err != nil {
+			return err
+		}
+		return withRecords(cmd.Context(), t.cfg, func(records *ledger.Ledger) error {
+			local := admin.New(admin.Options{Ledger: records, Now: time.Now, AuditKeys: auditKeys(ring)})
+			head, err := local.As(admin.LocalOperator(whoOrders())).SealAudit(cmd.Context())
+			if err != nil {
+				return err
 			}
-			return showHead(env.Stdout, seal, keys, asJSON)
+			return showHead(env.Stdout, head, asJSON)
 		})
 	}
 	return cmd

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/bezoar-cache/bezoar/internal/admin"
 	"github.com/bezoar-cache/bezoar/internal/cache"
 	"github.com/bezoar-cache/bezoar/internal/ledger"
 	"github.com/bezoar-cache/bezoar/internal/trust"
@@ -37,6 +38,8 @@ a session, a run, an account, a repository, a person. --since and --until take a
 its first moment in UTC), or a time as in RFC 3339.
 
 Servers write an event within a second, and denials of one kind together, a minute later.
+
+` + serverHelp + `
 
 With --json an array of objects goes to standard output, [] if there are none:
 
@@ -65,11 +68,11 @@ With --json an array of objects goes to standard output, [] if there are none:
 		if err != nil {
 			return usageError(cmd, err)
 		}
-		cfg, err := tokenConfig(cmd, env)
+		t, err := findTarget(cmd, env)
 		if err != nil {
 			return err
 		}
-		return withRecords(cmd.Context(), cfg, func(records *ledger.Ledger) error { return q.list(cmd.Context(), env, records, filter) })
+		return t.withRecords(cmd.Context(), func(service admin.Service) error { return q.list(cmd.Context(), env, service, filter) })
 	}
 	return cmd
 }
@@ -107,24 +110,24 @@ func (q *auditQuery) filter(now time.Time) (f ledger.AuditFilter, err error) {
 }
 
 // list prints page by page, so that it holds one at a time however many there are.
-func (q *auditQuery) list(ctx context.Context, env *environment, records *ledger.Ledger, filter ledger.AuditFilter) error {
+func (q *auditQuery) list(ctx context.Context, env *environment, service admin.Service, filter ledger.AuditFilter) error {
 	left := q.limit
 	if left == 0 {
 		left = math.MaxInt
 	}
 	out := newEventsWriter(env.Stdout, q.asJSON)
-	after := ledger.Cursor("")
+	after := ""
 	for {
-		rows, next, err := records.AuditEvents(ctx, filter, after, min(left, entriesPage))
+		page, err := service.AuditEvents(ctx, filter, admin.Page{After: after, Limit: min(left, entriesPage)})
 		if err != nil {
 			return err
 		}
-		if err := out.write(rows); err != nil {
+		if err := out.write(page.Events); err != nil {
 			return err
 		}
-		left -= len(rows)
-		after = next
-		if next == "" || left == 0 {
+		left -= len(page.Events)
+		after = page.Next
+		if after == "" || left == 0 {
 			break
 		}
 	}
@@ -135,7 +138,7 @@ func (q *auditQuery) list(ctx context.Context, env *environment, records *ledger
 	case after != "":
 		fmt.Fprintln(env.Stderr, "There are more: --limit shows them.")
 	case out.written == 0:
-		fmt.Fprintf(env.Stderr, "There is no such event in %s.\n", records.Place())
+		fmt.Fprintf(env.Stderr, "There is no such event in %s.\n", service.Place())
 	}
 	return nil
 }

@@ -9,109 +9,33 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
+	"github.com/bezoar-cache/bezoar/internal/admin"
 	"github.com/bezoar-cache/bezoar/internal/audit"
 )
 
-// eventJSON is what --json prints of an event. Scripts depend on it: fields are added, never changed.
-type eventJSON struct {
-	Seq       int64           `json:"seq"`
-	Time      time.Time       `json:"time"`
-	Action    audit.Action    `json:"action"`
-	Actor     json.RawMessage `json:"actor"`
-	Subject   string          `json:"subject"`
-	Workspace string          `json:"workspace"`
-	Scope     string          `json:"scope"`
-	Details   json.RawMessage `json:"details"`
-	Replica   string          `json:"replica"`
-	Hash      string          `json:"hash"`
-}
-
-// eventsWriter prints events as they come: as a table, or as one array.
-type eventsWriter struct {
-	w       io.Writer
-	asJSON  bool
-	table   *tabwriter.Writer
-	written int
-}
-
-func newEventsWriter(w io.Writer, asJSON bool) *eventsWriter {
-	return &eventsWriter{w: w, asJSON: asJSON, table: tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)}
-}
-
-// write prints a page. A table's columns fit what is on the page.
-func (e *eventsWriter) write(rows []audit.Row) error {
-	for i := range rows {
-		if e.asJSON {
-			if err := e.writeJSON(&rows[i]); err != nil {
-				return err
-			}
-		} else {
-			e.writeRow(&rows[i])
-		}
-		e.written++
-	}
-	return e.table.Flush()
-}
-
-func (e *eventsWriter) writeJSON(r *audit.Row) error {
-	between := "[\n"
-	if e.written > 0 {
-		between = ",\n"
-	}
-	if _, err := io.WriteString(e.w, between); err != nil {
-		return err
-	}
-	return writeHarmlessJSON(e.w, eventJSON{
-		Seq: r.Seq, Time: r.Time, Action: r.Action, Actor: jsonOrText(r.Actor), Subject: r.Subject, Workspace: r.Workspace, Scope: r.Scope,
-		Details: jsonOrText(r.Details), Replica: r.Replica, Hash: r.Hash.String(),
+func newEventsWriter(w io.Writer, asJSON bool) *listWriter[admin.Event] {
+	return newListWriter(w, asJSON, "TIME\tACTION\tBY\tSUBJECT\tWORKSPACE\tSCOPE\tDETAILS", func(e *admin.Event) []string {
+		return []string{timeOr(e.Time, ""), string(e.Action), actedBy(e.Actor), e.Subject, e.Workspace, e.Scope, detailsText(e.Details)}
 	})
 }
 
-// jsonOrText shows also what somebody changed so that it is no JSON any more.
-func jsonOrText(s string) json.RawMessage {
-	if json.Valid([]byte(s)) {
-		return json.RawMessage(s)
+// plainText is the text that JSON is, or the JSON.
+func plainText(b json.RawMessage) string {
+	var text string
+	if json.Unmarshal(b, &text) == nil {
+		return text
 	}
-	text, err := json.Marshal(s)
-	if err != nil {
-		return json.RawMessage("null")
-	}
-	return text
-}
-
-func (e *eventsWriter) writeRow(r *audit.Row) {
-	if e.written == 0 {
-		fmt.Fprintln(e.table, "TIME\tACTION\tBY\tSUBJECT\tWORKSPACE\tSCOPE\tDETAILS")
-	}
-	cells := []string{timeOr(r.Time, ""), string(r.Action), actedBy(r), r.Subject, r.Workspace, r.Scope, detailsText(r.Details)}
-	for i := range cells {
-		cells[i] = harmless(cells[i], "")
-	}
-	fmt.Fprintln(e.table, strings.Join(cells, "\t"))
-}
-
-// close ends the array.
-func (e *eventsWriter) close() error {
-	if !e.asJSON {
-		return nil
-	}
-	end := "]\n"
-	if e.written == 0 {
-		end = "[]\n"
-	}
-	_, err := io.WriteString(e.w, end)
-	return err
+	return string(b)
 }
 
 // actedBy names an actor in a few words.
-func actedBy(r *audit.Row) string {
-	a, err := r.ReadActor()
-	switch {
+func actedBy(b json.RawMessage) string {
+	var a audit.Actor
+	switch err := json.Unmarshal(b, &a); {
 	case err != nil:
-		return r.Actor
+		return plainText(b)
 	case a.RunID != "":
 		text := "run " + a.RunID
 		if a.Repository != "" || a.RepositoryID != "" {
@@ -131,10 +55,10 @@ func actedBy(r *audit.Row) string {
 }
 
 // detailsText is what there is to say in one line.
-func detailsText(text string) string {
+func detailsText(b json.RawMessage) string {
 	var details map[string]any
-	if err := json.Unmarshal([]byte(text), &details); err != nil {
-		return text
+	if err := json.Unmarshal(b, &details); err != nil {
+		return plainText(b)
 	}
 	var parts []string
 	for _, name := range slices.Sorted(maps.Keys(details)) {
@@ -142,7 +66,7 @@ func detailsText(text string) string {
 		if !ok {
 			b, err := json.Marshal(details[name])
 			if err != nil {
-				return text
+				return plainText(b)
 			}
 			value = string(b)
 		}
@@ -215,21 +139,18 @@ func showReport(w io.Writer, report audit.Report, broken *audit.Break) {
 	}
 }
 
-func showHead(w io.Writer, s audit.Seal, keys []audit.Key, asJSON bool) error {
-	if !asJSON {
-		_, err := fmt.Fprintln(w, s.Hash)
-		return err
+// headJSON is what --json prints of the head. Scripts depend on it: fields are added, never changed.
+type headJSON struct {
+	Row       int64  `json:"row"`
+	Head      string `json:"head"`
+	Key       string `json:"key"`
+	PublicKey string `json:"public_key"`
+}
+
+func showHead(w io.Writer, h admin.AuditHead, asJSON bool) error {
+	if asJSON {
+		return writeJSON(w, headJSON{h.Row, h.Head, h.Key, h.PublicKey})
 	}
-	public := ""
-	for _, k := range keys {
-		if k.ID == s.Key {
-			public = k.Public()
-		}
-	}
-	return writeJSON(w, struct {
-		Row       int64  `json:"row"`
-		Head      string `json:"head"`
-		Key       string `json:"key"`
-		PublicKey string `json:"public_key"`
-	}{s.Seq, s.Hash.String(), s.Key, public})
+	_, err := fmt.Fprintln(w, h.Head)
+	return err
 }

@@ -163,8 +163,8 @@ func TestEverythingIsOnRecord(t *testing.T) {
 	if out := mustCommand(t, data("audit", "verify", "--head", head)...); !strings.Contains(out, "is whole") || !strings.Contains(out, head) {
 		t.Errorf("%s", out)
 	}
-	listed := decode[[]eventJSON](t, mustCommand(t, data("audit", "list", "--json", "--limit", "0", "--action", "upload", "--actor", "ci")...))
-	if len(listed) != 3 || !slices.IsSortedFunc(listed, func(a, b eventJSON) int { return int(b.Seq - a.Seq) }) {
+	listed := decode[[]admin.Event](t, mustCommand(t, data("audit", "list", "--json", "--limit", "0", "--action", "upload", "--actor", "ci")...))
+	if len(listed) != 3 || !slices.IsSortedFunc(listed, func(a, b admin.Event) int { return int(b.Seq - a.Seq) }) {
 		t.Errorf("%+v", listed)
 	}
 	db, err := sql.Open("sqlite", filepath.Join(c.data, "ledger.db"))

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -25,7 +26,10 @@ import (
 	"github.com/bezoar-cache/bezoar/internal/cache"
 	"github.com/bezoar-cache/bezoar/internal/keyring"
 	"github.com/bezoar-cache/bezoar/internal/ledger"
+	"github.com/bezoar-cache/bezoar/internal/purge"
+	"github.com/bezoar-cache/bezoar/internal/retention"
 	"github.com/bezoar-cache/bezoar/internal/store/fs"
+	"github.com/bezoar-cache/bezoar/internal/store/seal"
 	"github.com/bezoar-cache/bezoar/internal/trust"
 	"github.com/bezoar-cache/bezoar/internal/trust/policy"
 )
@@ -70,8 +74,13 @@ func newTwoWays(t *testing.T) *twoWays {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if _, err := records.FindDivergences(t.Context(), 100); err != nil {
+		t.Fatal(err)
+	}
+	collector, purgeChanged := workers(t, records, dir, ring)
 	local := admin.New(admin.Options{
 		Ledger: records, Finder: inDirectory{reader}, Limits: artifact.DefaultLimits(), Now: time.Now,
+		Collector: collector, PurgeChanged: purgeChanged, AuditKeys: auditKeys(ring),
 		Seal: func(key cache.Key, record cache.Record) (admin.Seal, error) {
 			return admin.JudgeSeal(ring.Derive("seal"), key, record), nil
 		},
@@ -81,6 +90,33 @@ func newTwoWays(t *testing.T) *twoWays {
 	}))
 	t.Cleanup(w.server.Close)
 	return w
+}
+
+// workers are what a server has for work that is longer than a request.
+func workers(t *testing.T, records *ledger.Ledger, dir string, ring *keyring.Ring) (collector *retention.Runner, purgeChanged func(context.Context)) {
+	t.Helper()
+	store, err := fs.Open(filepath.Join(dir, "store"), fs.Options{Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rules, err := purge.LoadRules(t.Context(), records, slog.New(slog.DiscardHandler), nil, time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keeper := purge.NewKeeper(rules, purge.NewEngine(records, store, "a server", purge.NewMetrics(nil), time.Now), slog.New(slog.DiscardHandler))
+	collector = retention.New(retention.Options{Ledger: records, Store: seal.New(store, ring.Derive("seal"), seal.Options{}), Now: time.Now, Delay: time.Hour})
+	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
+	var running sync.WaitGroup
+	running.Go(func() { keeper.Run(ctx) })
+	running.Go(func() { collector.Run(ctx) })
+	t.Cleanup(func() {
+		stop()
+		running.Wait()
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return collector, func(context.Context) { keeper.Kick() }
 }
 
 func (w *twoWays) here(args ...string) (stdout, stderr string, status int) {
@@ -136,6 +172,39 @@ func TestBothWays(t *testing.T) {
 		{"inspect", "web", "trusted", "damaged"},
 		{"inspect", "web", "trusted", "nothing"},
 		{"inspect", "web", "pr/18", "1"},
+		{"scope", "list", "web"},
+		{"scope", "list", "web", "--json"},
+		{"scope", "list", "nobody"},
+		{"divergences"},
+		{"divergences", "web", "--scope", "pr/17", "--json"},
+		{"divergences", "docs", "--first-only", "--since", "1h"},
+		{"divergences", "show", "4711"},
+		{"gc", "runs"},
+		{"gc", "--dry-run"},
+		{"gc", "--dry-run", "--verbose", "--json"},
+		{"gc", "--workspace", "A"},
+		{"gc", "--workspace", "web"},
+		{"gc", "--json"},
+		{"gc", "runs", "--output", "yaml"},
+		{"audit", "list"},
+		{"audit", "list", "--action", "token.created", "--limit", "2", "--json"},
+		{"audit", "list", "--actor", "nobody"},
+		{"audit", "export"},
+		{"audit", "head"},
+		{"audit", "head", "--json"},
+		{"purge", "list"},
+		{"purge", "list", "--json"},
+		{"purge"},
+		{"purge", "--workspace", "web", "--yes"},
+		{"purge", "--run", "0"},
+		{"purge", "--actor", "583231"},
+		{"purge", "--actor", "583231", "--json"},
+		{"purge", "--run", "none-WAY", "--yes", "--reason", "WAY"},
+		{"purge", "--run", "none-WAY", "--revoke", "--yes", "--workspace", "way-WAY"},
+		{"purge", "--token", "nobody", "--revoke", "--yes"},
+		{"purge", "undo", "0123456789ab"},
+		{"purge", "discard", "0123456789ab", "--json"},
+		{"purge", "resume", "0123456789ab"},
 	} {
 		t.Run(strings.Join(args, " "), func(t *testing.T) {
 			type said struct {

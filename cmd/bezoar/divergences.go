@@ -11,13 +11,14 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/bezoar-cache/bezoar/internal/admin"
 	"github.com/bezoar-cache/bezoar/internal/cache"
 	"github.com/bezoar-cache/bezoar/internal/divergence"
 	"github.com/bezoar-cache/bezoar/internal/ledger"
 	"github.com/bezoar-cache/bezoar/internal/trust"
 )
 
-// divergencesPage is how many divergences are read from the ledger at once.
+// divergencesPage is how many divergences are read at once.
 const divergencesPage = 500
 
 // divergencesQuery is what was asked for.
@@ -43,6 +44,8 @@ A server that runs finds them within seconds of the second upload, compares the 
   recurring  the same members differed before, in what others made: most likely a task that is not deterministic
   pending    the archives are not compared yet
 
+` + serverHelp + `
+
 --since takes a number of days (7d) or a duration (2h) before now, a date (2027-01-31, its first moment in UTC), or a time as in RFC 3339.
 
 With --json an array of objects goes to standard output, [] if there are none:
@@ -61,6 +64,7 @@ With --json an array of objects goes to standard output, [] if there are none:
 		Example: "  bezoar divergences web --first-only --since 7d\n  bezoar divergences show 17",
 	}
 	addLedgerFlags(cmd)
+	addServerFlags(cmd.PersistentFlags())
 	flags := cmd.Flags()
 	flags.StringVar(&q.scope, "scope", "", "those of one scope, such as pr/17")
 	flags.StringVar(&q.since, "since", "", "found at that time or later: 7d, 2h, 2027-01-31")
@@ -75,11 +79,11 @@ With --json an array of objects goes to standard output, [] if there are none:
 		return nil
 	}
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		cfg, err := tokenConfig(cmd, env)
+		t, err := findTarget(cmd, env)
 		if err != nil {
 			return err
 		}
-		return withRecords(cmd.Context(), cfg, func(records *ledger.Ledger) error { return q.list(cmd.Context(), env, records, filter) })
+		return t.withRecords(cmd.Context(), func(service admin.Service) error { return q.list(cmd.Context(), env, service, filter) })
 	}
 	cmd.AddCommand(newDivergencesShowCmd(env))
 	return cmd
@@ -118,35 +122,33 @@ func (q *divergencesQuery) filter(args []string, now time.Time) (f ledger.Diverg
 }
 
 // list prints page by page.
-func (q *divergencesQuery) list(ctx context.Context, env *environment, records *ledger.Ledger, filter ledger.DivergenceFilter) error {
+func (q *divergencesQuery) list(ctx context.Context, env *environment, service admin.Service, filter ledger.DivergenceFilter) error {
 	left := q.limit
 	if left == 0 {
 		left = math.MaxInt
 	}
 	out := newDivergencesWriter(env.Stdout, q.form.asJSON)
-	after, more := ledger.Cursor(""), false
+	var floods []admin.Flood
+	after := ""
+	var more bool
 	for {
-		page, next, err := records.Divergences(ctx, filter, after, divergencesPage)
+		page, err := service.Divergences(ctx, filter, admin.Page{After: after, Limit: divergencesPage})
 		if err != nil {
 			return err
 		}
-		for i := range page {
-			if q.firstOnly && page[i].Level == divergence.Recurring {
-				continue
-			}
-			if left == 0 {
-				more = true
-				break
-			}
-			if err := out.write(&page[i]); err != nil {
-				return err
-			}
-			left--
+		shown := page.Divergences
+		if q.firstOnly {
+			shown = slices.DeleteFunc(shown, func(d admin.Divergence) bool { return d.Level == divergence.Recurring })
 		}
-		if next == "" || more {
+		more, shown = len(shown) > left, shown[:min(left, len(shown))]
+		if err := out.write(shown); err != nil {
+			return err
+		}
+		left -= len(shown)
+		floods, after = page.Floods, page.Next
+		if after == "" || more {
 			break
 		}
-		after = next
 	}
 	if err := out.close(); err != nil {
 		return err
@@ -155,22 +157,11 @@ func (q *divergencesQuery) list(ctx context.Context, env *environment, records *
 	case more:
 		fmt.Fprintln(env.Stderr, "There are more: --limit shows them.")
 	case out.written == 0:
-		fmt.Fprintf(env.Stderr, "No such divergence is known in %s.\n", records.Place())
+		fmt.Fprintf(env.Stderr, "No such divergence is known in %s.\n", service.Place())
 	}
-	return q.tellFloods(ctx, env, records, filter)
-}
-
-// tellFloods says what was counted and is not in the list.
-func (q *divergencesQuery) tellFloods(ctx context.Context, env *environment, records *ledger.Ledger, filter ledger.DivergenceFilter) error {
-	floods, err := records.DivergenceFloods(ctx, filter.Workspace)
-	if err != nil {
-		return err
-	}
-	for _, f := range floods {
-		if (filter.Scope == "" || filter.Scope == f.Scope) && !f.Last.Before(filter.Since) {
-			fmt.Fprintf(env.Stderr, "%d more of scope %s in workspace %s, from %s to %s, were counted and not kept: there were too many.\n",
-				f.Count, harmless(string(f.Scope), ""), f.Workspace, timeOr(f.Since, ""), timeOr(f.Last, ""))
-		}
+	for _, f := range floods { // what was counted and is not in the list
+		fmt.Fprintf(env.Stderr, "%d more of scope %s in workspace %s, from %s to %s, were counted and not kept: there were too many.\n",
+			f.Count, harmless(f.Scope, ""), f.Workspace, timeOr(f.Since, ""), timeOr(f.Last, ""))
 	}
 	return nil
 }
@@ -203,17 +194,17 @@ With --json one object goes to standard output, with the fields of 'bezoar diver
 		return nil
 	}
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		cfg, err := tokenConfig(cmd, env)
+		t, err := findTarget(cmd, env)
 		if err != nil {
 			return err
 		}
-		return withRecords(cmd.Context(), cfg, func(records *ledger.Ledger) error {
-			d, err := records.Divergence(cmd.Context(), id)
+		return t.withRecords(cmd.Context(), func(service admin.Service) error {
+			d, err := service.Divergence(cmd.Context(), id)
 			if err != nil {
 				return err
 			}
 			if form.asJSON {
-				return writeHarmlessJSON(env.Stdout, newDivergenceJSON(&d))
+				return writeHarmlessJSON(env.Stdout, d)
 			}
 			return showDivergence(env.Stdout, &d)
 		})

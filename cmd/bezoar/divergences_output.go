@@ -7,85 +7,24 @@ import (
 	"reflect"
 	"strings"
 	"text/tabwriter"
-	"time"
 
+	"github.com/bezoar-cache/bezoar/internal/admin"
 	"github.com/bezoar-cache/bezoar/internal/cache"
 	"github.com/bezoar-cache/bezoar/internal/divergence"
 )
 
-// divergenceJSON is what --json prints of a divergence. Scripts depend on it: fields are added, never changed.
-type divergenceJSON struct {
-	ID         int64                 `json:"id"`
-	Workspace  cache.Workspace       `json:"workspace"`
-	Hash       cache.Hash            `json:"hash"`
-	Scope      string                `json:"scope"`
-	Found      time.Time             `json:"found"`
-	Level      divergence.Level      `json:"level"`
-	Times      int                   `json:"times"`
-	Since      time.Time             `json:"since"`
-	Trusted    cache.Record          `json:"trusted"`
-	Other      cache.Record          `json:"other"`
-	Comparison divergence.Comparison `json:"comparison"`
-}
-
-func newDivergenceJSON(d *divergence.Divergence) divergenceJSON {
-	return divergenceJSON{
-		ID: d.ID, Workspace: d.Workspace, Hash: d.Hash, Scope: string(d.Scope), Found: d.Found, Level: d.Level, Times: d.Times, Since: d.Since,
-		Trusted: d.Trusted, Other: d.Other, Comparison: d.Comparison,
-	}
-}
-
-// divergencesWriter prints divergences as they come: as a table, or as one array.
-type divergencesWriter struct {
-	w       io.Writer
-	asJSON  bool
-	table   *tabwriter.Writer
-	written int
-}
-
-func newDivergencesWriter(w io.Writer, asJSON bool) *divergencesWriter {
-	return &divergencesWriter{w: w, asJSON: asJSON, table: tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)}
-}
-
-func (o *divergencesWriter) write(d *divergence.Divergence) error {
-	o.written++
-	if o.asJSON {
-		between := ",\n"
-		if o.written == 1 {
-			between = "[\n"
+func newDivergencesWriter(w io.Writer, asJSON bool) *listWriter[admin.Divergence] {
+	return newListWriter(w, asJSON, "ID\tFOUND\tLEVEL\tWORKSPACE\tHASH\tMEMBERS\tSCOPE\tMADE BY", func(d *admin.Divergence) []string {
+		members := "?"
+		if d.Comparison.State == divergence.Compared {
+			members = fmt.Sprint(d.Comparison.Differing)
 		}
-		if _, err := io.WriteString(o.w, between); err != nil {
-			return err
-		}
-		return writeHarmlessJSON(o.w, newDivergenceJSON(d))
-	}
-	if o.written == 1 {
-		fmt.Fprintln(o.table, "ID\tFOUND\tLEVEL\tWORKSPACE\tHASH\tMEMBERS\tSCOPE\tMADE BY")
-	}
-	members := "?"
-	if d.Comparison.State == divergence.Compared {
-		members = fmt.Sprint(d.Comparison.Differing)
-	}
-	_, err := fmt.Fprintf(o.table, "%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", d.ID, timeOr(d.Found, ""), d.Level, d.Workspace, d.Hash, members,
-		harmless(string(d.Scope), ""), harmless(madeBy(&d.Other.Producer), ""))
-	return err
-}
-
-// close ends the table or the array.
-func (o *divergencesWriter) close() error {
-	if !o.asJSON {
-		return o.table.Flush()
-	}
-	end := "]\n"
-	if o.written == 0 {
-		end = "[]\n"
-	}
-	_, err := io.WriteString(o.w, end)
-	return err
+		return []string{fmt.Sprint(d.ID), timeOr(d.Found, ""), string(d.Level), string(d.Workspace), string(d.Hash), members, d.Scope, admin.MadeBy(&d.Other.Producer)}
+	})
 }
 
 // showDivergence prints one for people.
-func showDivergence(w io.Writer, d *divergence.Divergence) error {
+func showDivergence(w io.Writer, d *admin.Divergence) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(table, "Divergence %d\n", d.ID)
 	fmt.Fprintf(table, "  workspace\t%s\n  hash\t%s\n  found\t%s\n  level\t%s\n", d.Workspace, d.Hash, timeOr(d.Found, ""), describeLevel(d))
@@ -93,7 +32,7 @@ func showDivergence(w io.Writer, d *divergence.Divergence) error {
 		return err
 	}
 	fmt.Fprintln(w, "\nWho made them")
-	fmt.Fprintf(table, "  \ttrusted\t%s\n", harmless(string(d.Scope), ""))
+	fmt.Fprintf(table, "  \ttrusted\t%s\n", harmless(d.Scope, ""))
 	for _, line := range besides(d) {
 		if line.trusted == "" && line.other == "" {
 			continue
@@ -110,7 +49,7 @@ func showDivergence(w io.Writer, d *divergence.Divergence) error {
 	return err
 }
 
-func describeLevel(d *divergence.Divergence) string {
+func describeLevel(d *admin.Divergence) string {
 	switch {
 	case d.Level == divergence.Pending:
 		return "pending: a running server compares the archives"
@@ -128,7 +67,7 @@ func describeLevel(d *divergence.Divergence) string {
 type sides struct{ name, trusted, other string }
 
 // besides has the records side by side.
-func besides(d *divergence.Divergence) []sides {
+func besides(d *admin.Divergence) []sides {
 	lines := []sides{
 		{"created", timeOr(d.Trusted.Created, ""), timeOr(d.Other.Created, "")},
 		{"size", fmt.Sprint(d.Trusted.Size, " bytes"), fmt.Sprint(d.Other.Size, " bytes")},
@@ -150,7 +89,7 @@ func content(r *cache.Record) string {
 	return r.Content.String()
 }
 
-func showComparison(w io.Writer, d *divergence.Divergence) error {
+func showComparison(w io.Writer, d *admin.Divergence) error {
 	c := &d.Comparison
 	fmt.Fprintln(w, "\nWhat differs")
 	if c.State != divergence.Compared {
@@ -158,7 +97,7 @@ func showComparison(w io.Writer, d *divergence.Divergence) error {
 		return err
 	}
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(table, "  \ttrusted\t%s\n", harmless(string(d.Scope), ""))
+	fmt.Fprintf(table, "  \ttrusted\t%s\n", harmless(d.Scope, ""))
 	for i := range c.Members {
 		m := &c.Members[i]
 		fmt.Fprintf(table, "  %s\t%s\t%s\n", harmless(m.Path, ""), describeSide(m.Trusted), describeSide(m.Other))
@@ -188,13 +127,13 @@ func quoted(text string) string {
 }
 
 // nextSteps names the commands that help, with what they need.
-func nextSteps(d *divergence.Divergence) string {
+func nextSteps(d *admin.Divergence) string {
 	var b strings.Builder
 	step := func(what, command string, args ...any) {
 		fmt.Fprintf(&b, "  %s:\n    bezoar %s\n", what, fmt.Sprintf(command, args...))
 	}
 	step("See what is in both", "inspect %s trusted %s", d.Workspace, d.Hash)
-	fmt.Fprintf(&b, "    bezoar inspect %s %s %s\n", d.Workspace, quoted(string(d.Scope)), d.Hash)
+	fmt.Fprintf(&b, "    bezoar inspect %s %s %s\n", d.Workspace, quoted(d.Scope), d.Hash)
 	switch p := &d.Other.Producer; {
 	case p.RunID != "":
 		step("See what else that run made", "ledger entries --workspace %s --run %s", d.Workspace, quoted(p.RunID))

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/bezoar-cache/bezoar/internal/admin"
 	"github.com/bezoar-cache/bezoar/internal/artifact"
 	"github.com/bezoar-cache/bezoar/internal/artifact/artifacttest"
 	"github.com/bezoar-cache/bezoar/internal/cache"
@@ -18,7 +19,7 @@ import (
 )
 
 // divergencesOf returns what the command lists.
-func divergencesOf(t *testing.T, dir string, args ...string) (all []divergenceJSON) {
+func divergencesOf(t *testing.T, dir string, args ...string) (all []admin.Divergence) {
 	t.Helper()
 	status, stdout, stderr := ledgerCommand(t, dir, append([]string{"divergences", "--json", "--data", dir}, args...)...)
 	if err := json.Unmarshal([]byte(stdout), &all); err != nil || status != exitOK {
@@ -45,7 +46,7 @@ func TestAnAttemptRaisesTheAlarm(t *testing.T) {
 	if log := s.stderr.String(); strings.Count(log, "an attempt to poison") != 1 || !strings.Contains(log, "run_id=4712") {
 		t.Errorf("the log does not tell once:\n%s", log)
 	}
-	check := func() divergenceJSON {
+	check := func() admin.Divergence {
 		t.Helper()
 		all := divergencesOf(t, c.data)
 		if len(all) != 1 {

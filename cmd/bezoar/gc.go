@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/bezoar-cache/bezoar/internal/admin"
 	"github.com/bezoar-cache/bezoar/internal/cache"
 	"github.com/bezoar-cache/bezoar/internal/config"
 	"github.com/bezoar-cache/bezoar/internal/retention"
@@ -34,6 +35,9 @@ ends with status 1. It may be broken off and run again at any time. With --dry-r
 
 With --workspace it looks at one workspace, and not at the bounds of the configuration, which are for all together.
 
+` + serverHelp + ` Then the bounds are those of the server, which does the work; the command waits for it.
+'bezoar gc runs' lists the last runs.
+
 The reasons: age (older than max_age), unused (not read for longer than max_unused), quota (its scope holds too much), untrusted (the untrusted scopes of its
 workspace hold too much together), disk (max-store-size or min-free).
 
@@ -44,12 +48,14 @@ workspace, scope, hash, size, created, used and reason of each entry.`,
 		Args:    noArgs,
 	}
 	addLedgerFlags(cmd)
+	addServerFlags(cmd.PersistentFlags())
 	addStoreFlags(cmd, "policy", "max-store-size", "min-free")
 	flags := cmd.Flags()
 	flags.BoolVar(&q.dryRun, "dry-run", false, "tell what would go, and leave it")
 	flags.BoolVar(&q.verbose, "verbose", false, "list each entry")
 	flags.StringVar(&q.workspace, "workspace", "", "the only workspace to look at")
 	q.form.add(flags)
+	cmd.AddCommand(newGCRunsCmd(env))
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := q.form.check(); err != nil {
 			return usageError(cmd, err)
@@ -61,10 +67,18 @@ workspace, scope, hash, size, created, used and reason of each entry.`,
 				return usageError(cmd, fmt.Errorf("--workspace: %w", err))
 			}
 		}
-		cfg, err := tokenConfig(cmd, env)
+		t, err := findTarget(cmd, env)
 		if err != nil {
 			return err
 		}
+		if t.client != nil {
+			defer t.end()
+			if q.verbose && !q.dryRun {
+				return usageError(cmd, errors.New("--verbose goes with --dry-run where a server removes the entries: it counts them, and keeps no list"))
+			}
+			return q.runThere(cmd.Context(), env, t.client, workspace)
+		}
+		cfg := t.cfg
 		limits, err := limitsOf(cfg)
 		if err != nil {
 			return err
@@ -92,18 +106,23 @@ func limitsOf(cfg *config.Config) (func(cache.Workspace) retention.Limits, error
 
 func (q *gcQuery) run(ctx context.Context, env *environment, cfg *config.Config, r *removal, limits func(cache.Workspace) retention.Limits, workspace cache.Workspace) error {
 	runner := retention.New(retention.Options{
-		Ledger: r.records, Store: r.store, Limits: limits, Disk: diskBounds(cfg, r.dir), Now: time.Now,
+		Ledger: r.records, Store: r.store, Limits: limits, Disk: diskBounds(cfg, r.dir), Now: time.Now, Replica: hostname(),
 		Done: func(ctx context.Context, report retention.Report) {
-			notOnRecord(env, r.records.Note(context.WithoutCancel(ctx), collectedEvent(&report)))
+			notOnRecord(env, r.records.Note(context.WithoutCancel(ctx), admin.CollectedEvent(&report, workspace)))
 		},
 	})
 	out := newGCWriter(env.Stdout, q)
-	request := retention.Request{DryRun: q.dryRun, Workspace: workspace}
+	request := retention.Request{DryRun: q.dryRun, Workspace: workspace, By: whoOrders()}
 	if q.verbose {
-		request.Each = out.each
+		request.Each = func(e retention.Entry, reason retention.Reason) { out.each(admin.ShowRemoved(&e, reason)) }
 	}
 	report, err := runner.Look(ctx, request)
-	if errors.Is(err, retention.ErrBusy) {
+	return q.end(out, admin.ShowCollection(&report, q.dryRun), err)
+}
+
+// end says what came of it. Its error may carry the exit status alone.
+func (q *gcQuery) end(out *gcWriter, report admin.Collection, err error) error {
+	if err != nil && admin.CodeOf(err) == admin.Conflict {
 		return fmt.Errorf("%w: try again in a while, or look with --dry-run", err)
 	}
 	if errWrite := out.close(report); errWrite != nil {

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/bezoar-cache/bezoar/internal/admin"
 	"github.com/bezoar-cache/bezoar/internal/artifact/artifacttest"
 	"github.com/bezoar-cache/bezoar/internal/ledger"
 )
@@ -71,12 +72,12 @@ func TestGC(t *testing.T) {
 		}
 	}
 	s.stop()
-	var dry gcJSON
+	var dry admin.Collection
 	status, out, errs := runCommand(t, "gc", "--data", data, "--max-store-size", bound, "--dry-run", "--verbose", "--output", "json")
 	if err := json.Unmarshal([]byte(out), &dry); err != nil || status != exitOK {
 		t.Fatalf("%d %v\n%s%s", status, err, out, errs)
 	}
-	want := gcLineJSON{"default", "trusted", "disk", 1, int64(len(body))}
+	want := admin.Removed{Workspace: "default", Scope: "trusted", Reason: "disk", Entries: 1, Bytes: int64(len(body))}
 	if len(dry.Removed) != 1 || dry.Removed[0] != want || len(dry.List) != 1 || dry.List[0].Hash != "2" || !dry.DryRun {
 		t.Errorf("%+v", dry)
 	}

@@ -132,7 +132,7 @@ func (in *inspection) run(ctx context.Context, env *environment) error {
 		return err
 	}
 	local := admin.New(admin.Options{Finder: finder, Seal: in.judgeSeal, Limits: artifactLimits(in.target.cfg), Now: time.Now})
-	return errors.Join(in.show(ctx, env, local.As(admin.LocalOperator())), closeFinder())
+	return errors.Join(in.show(ctx, env, local.As(admin.LocalOperator(""))), closeFinder())
 }
 
 func (in *inspection) show(ctx context.Context, env *environment, service admin.Service) error {

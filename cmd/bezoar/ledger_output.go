@@ -6,94 +6,13 @@ import (
 	"text/tabwriter"
 
 	"github.com/bezoar-cache/bezoar/internal/admin"
-	"github.com/bezoar-cache/bezoar/internal/cache"
 	"github.com/bezoar-cache/bezoar/internal/ledger"
 )
 
-// entriesWriter prints entries as they come: as a table, or as one array.
-type entriesWriter struct {
-	w       io.Writer
-	asJSON  bool
-	table   *tabwriter.Writer
-	written int
-}
-
-func newEntriesWriter(w io.Writer, asJSON bool) *entriesWriter {
-	return &entriesWriter{w: w, asJSON: asJSON, table: tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)}
-}
-
-// write prints a page. A table's columns fit what is on the page.
-func (e *entriesWriter) write(entries []admin.Entry) error {
-	for i := range entries {
-		if e.asJSON {
-			if err := e.writeJSON(&entries[i]); err != nil {
-				return err
-			}
-		} else {
-			e.writeRow(&entries[i])
-		}
-		e.written++
-	}
-	return e.table.Flush()
-}
-
-func (e *entriesWriter) writeJSON(entry *admin.Entry) error {
-	between := "[\n"
-	if e.written > 0 {
-		between = ",\n"
-	}
-	if _, err := io.WriteString(e.w, between); err != nil {
-		return err
-	}
-	return writeHarmlessJSON(e.w, entry)
-}
-
-func (e *entriesWriter) writeRow(entry *admin.Entry) {
-	if e.written == 0 {
-		fmt.Fprintln(e.table, "CREATED\tWORKSPACE\tSCOPE\tHASH\tSIZE\tMADE BY")
-	}
-	fmt.Fprintf(e.table, "%s\t%s\t%s\t%s\t%d\t%s\n", timeOr(entry.Record.Created, ""), entry.Workspace, harmless(entry.Scope, ""), entry.Hash,
-		entry.Record.Size, harmless(madeBy(&entry.Record.Producer), ""))
-}
-
-// close ends the array.
-func (e *entriesWriter) close() error {
-	if !e.asJSON {
-		return nil
-	}
-	end := "]\n"
-	if e.written == 0 {
-		end = "[]\n"
-	}
-	_, err := io.WriteString(e.w, end)
-	return err
-}
-
-// madeBy names a producer in a line.
-func madeBy(p *cache.Producer) string {
-	switch {
-	case p.RunID != "":
-		text := "run " + p.RunID
-		if p.Repository != "" {
-			text += " of " + p.Repository
-		}
-		if p.Ref != "" {
-			text += ", " + p.Ref
-		}
-		if p.Actor != "" || p.ActorID != "" {
-			text += ", by " + p.Actor + " (" + p.ActorID + ")"
-		}
-		return text
-	case p.TokenID != "":
-		text := "token " + p.TokenName + " (" + p.TokenID + ")"
-		if p.Developer != "" {
-			text += " of " + p.Developer
-		}
-		return text
-	case p.Subject != "":
-		return p.Subject
-	}
-	return p.Kind
+func newEntriesWriter(w io.Writer, asJSON bool) *listWriter[admin.Entry] {
+	return newListWriter(w, asJSON, "CREATED\tWORKSPACE\tSCOPE\tHASH\tSIZE\tMADE BY", func(e *admin.Entry) []string {
+		return []string{timeOr(e.Record.Created, ""), string(e.Workspace), e.Scope, string(e.Hash), fmt.Sprint(e.Record.Size), admin.MadeBy(&e.Record.Producer)}
+	})
 }
 
 // showReconciled says what was found. Its error carries the exit status alone.

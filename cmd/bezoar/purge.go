@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -51,9 +50,12 @@ token, run, actor or repository that is named, and takes what it stores in the n
 The ledger may not know all: entries that a server noted late are found later by the servers. If it was lost or is in doubt, --scan lists the store itself,
 where each entry says who made it. It takes a request for each entry of an S3 bucket, and the key file, without which records could be forged.
 
+` + serverHelp + ` There the server moves the entries, and the command shows how far it is; --scan is for the data of this machine alone.
+
 With --output json one object goes to standard output:
 
   dry_run    whether nothing was done
+  complete   whether all that is known was counted; a server has a minute for it
   entries, bytes, scopes, producers, sample
              what is or was there that fits; scopes and producers with name, entries and bytes
   revoked    what was revoked, or ""
@@ -65,6 +67,7 @@ With --output json one object goes to standard output:
 		Args: commandsOnly,
 	}
 	addLedgerFlags(cmd)
+	addServerFlags(cmd.PersistentFlags())
 	addSettings(cmd.PersistentFlags(), "store", "spool-dir", "seal", "seal-key-file", "purge-quarantine")
 	flags := cmd.Flags()
 	o.query.addSelectors(flags)
@@ -75,16 +78,21 @@ With --output json one object goes to standard output:
 	flags.StringVar(&o.reason, "reason", "", "a remark for those who read the list")
 	o.form.add(flags)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		order, err := o.order(time.Now())
+		filter, err := o.filter(time.Now())
 		if err != nil {
 			return usageError(cmd, err)
 		}
-		cfg, err := tokenConfig(cmd, env)
+		t, err := findTarget(cmd, env)
 		if err != nil {
 			return err
 		}
-		order.Keep = cfg.PurgeQuarantine
-		return withRecords(cmd.Context(), cfg, func(records *ledger.Ledger) error { return o.run(cmd.Context(), env, cfg, records, order) })
+		if t.client != nil && o.scan {
+			return usageError(cmd, errors.New("--scan lists the store itself, which takes as long as it takes: run the command beside the server's data"))
+		}
+		return t.withExisting(cmd.Context(), func(service admin.Service, records *ledger.Ledger) error {
+			r := &purgeRun{purgeOrder: &o, env: env, target: t, service: service, records: records}
+			return r.run(cmd.Context(), filter)
+		})
 	}
 	cmd.AddCommand(newPurgeListCmd(env))
 	for _, step := range purgeSteps {
@@ -102,32 +110,28 @@ func addSettings(flags *pflag.FlagSet, names ...string) {
 	}
 }
 
-// order reads what was asked for.
-func (o *purgeOrder) order(now time.Time) (order purge.Order, err error) {
+// filter reads what was asked for.
+func (o *purgeOrder) filter(now time.Time) (f ledger.Filter, err error) {
 	if err := o.form.check(); err != nil {
-		return order, err
+		return f, err
 	}
 	if trust.HoldsToken(o.reason) || strings.ContainsFunc(o.reason, func(r rune) bool { return r < ' ' }) || len(o.reason) > trust.MaxRevocationReason {
-		return order, fmt.Errorf("--reason is at most %d bytes of text without control characters, and no token", trust.MaxRevocationReason)
+		return f, fmt.Errorf("--reason is at most %d bytes of text without control characters, and no token", trust.MaxRevocationReason)
 	}
-	order = purge.Order{By: whoOrders(), Reason: o.reason}
-	if order.Filter, err = o.query.filter(now); err != nil {
-		return order, err
+	if f, err = o.query.filter(now); err != nil {
+		return f, err
 	}
-	if err := order.Check(); err != nil {
-		return order, err
+	order := purge.Order{Filter: f}
+	if err := errors.Join(order.Check(), f.Check()); err != nil {
+		return f, err
 	}
-	f := &order.Filter
 	if o.revoke && f.Token == "" && f.Run == "" && f.Actor == "" && f.Repository == "" {
-		return order, errors.New("--revoke goes with --token, --run, --actor or --repository: nothing else can be revoked")
+		return f, errors.New("--revoke goes with --token, --run, --actor or --repository: nothing else can be revoked")
 	}
-	if f.Until.IsZero() {
-		f.Until = now
-		if o.revoke {
-			f.Until = now.Add(revokedUntil)
-		}
+	if o.revoke && f.Until.IsZero() {
+		f.Until = now.Add(revokedUntil)
 	}
-	return order, nil
+	return f, nil
 }
 
 // whoOrders names the person for those who read the list.
@@ -140,104 +144,4 @@ func whoOrders() string {
 		name += "@" + host
 	}
 	return name
-}
-
-func (o *purgeOrder) run(ctx context.Context, env *environment, cfg *config.Config, records *ledger.Ledger, order purge.Order) error {
-	var shelf *purgeStore
-	if o.scan {
-		var err error
-		if shelf, err = openPurgeStore(ctx, cfg); err != nil {
-			return err
-		}
-		defer shelf.close()
-	}
-	if !o.yes {
-		plan, err := o.plan(ctx, env, records, shelf, order.Filter)
-		if err != nil {
-			return err
-		}
-		return showPlan(env, &plan, o.scan, o.form.asJSON)
-	}
-	revoked, err := o.revokeFirst(ctx, records, order)
-	if err != nil {
-		return err
-	}
-	p, err := purge.Begin(ctx, records, order, time.Now())
-	if err != nil {
-		return err
-	}
-	notOnRecord(env, records.Note(ctx, purgeEvent(&p)))
-	fmt.Fprintf(env.Stderr, "Purge %s is in force: within a second no server serves what fits it.\n", p.ID)
-	plan, err := o.plan(ctx, env, records, shelf, p.Filter) // for the report, while they are still known
-	if err != nil {
-		return err
-	}
-	if errWork := workOnPurge(ctx, cfg, records, shelf, &p); errWork != nil {
-		return fmt.Errorf("purge %s is in force, but not all entries are in quarantine yet; servers go on with it, and so does 'bezoar purge resume %s': %w", p.ID, p.ID, errWork)
-	}
-	done, err := purge.Summarize(ctx, records, p.ID)
-	if err != nil {
-		return err
-	}
-	return showPurged(env, &plan, &done, revoked, o.form.asJSON)
-}
-
-// plan counts what would go.
-func (o *purgeOrder) plan(ctx context.Context, env *environment, records *ledger.Ledger, shelf *purgeStore, filter ledger.Filter) (purge.Plan, error) {
-	listing := purge.Known(ctx, records, filter)
-	if shelf != nil {
-		listing = shelf.listing(ctx, filter.Workspace, env)
-	}
-	return purge.NewPlan(ctx, listing, filter, madeBy)
-}
-
-// revokeFirst revokes what the order names, if that was asked for, and says what.
-func (o *purgeOrder) revokeFirst(ctx context.Context, records *ledger.Ledger, order purge.Order) (string, error) {
-	if !o.revoke {
-		return "", nil
-	}
-	f, now := &order.Filter, time.Now().UTC().Truncate(time.Millisecond)
-	if f.Token != "" {
-		t, err := records.RevokeToken(ctx, f.Token, f.Workspace, now)
-		if err != nil {
-			return "", fmt.Errorf("nothing is purged yet: %w", err)
-		}
-		return "token " + t.Name + " (" + t.ID + ")", nil
-	}
-	// What is narrower stops less.
-	kind, value := trust.RevokeRepository, f.Repository
-	switch {
-	case f.Run != "":
-		kind, value = trust.RevokeRun, f.Run
-	case f.Actor != "":
-		kind, value = trust.RevokeActor, f.Actor
-	}
-	r, err := trust.NewRevocation(kind, value, f.Workspace, o.reason, now)
-	if err == nil {
-		r, err = records.CreateRevocation(ctx, r)
-	}
-	if err != nil {
-		return "", fmt.Errorf("nothing is purged yet: %w", err)
-	}
-	shown := admin.ShowRevocation(&r)
-	return describeHits(&shown), nil
-}
-
-// workOnPurge moves the entries of a purge. A shelf that is open already is listed, too.
-func workOnPurge(ctx context.Context, cfg *config.Config, records *ledger.Ledger, shelf *purgeStore, p *ledger.Purge) error {
-	scan := shelf != nil
-	if !scan {
-		var err error
-		if shelf, err = openPurgeStore(ctx, cfg); err != nil {
-			return err
-		}
-		defer shelf.close()
-	}
-	engine := purge.NewEngine(records, shelf.place, newHolder(), purge.NewMetrics(nil), time.Now)
-	if scan {
-		if _, err := engine.Take(ctx, p, shelf.listing(ctx, p.Filter.Workspace, nil)); err != nil {
-			return err
-		}
-	}
-	return engine.Work(ctx, p.ID)
 }

@@ -1,16 +1,15 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
 	"github.com/bezoar-cache/bezoar/internal/admin"
 	"github.com/bezoar-cache/bezoar/internal/cache"
-	"github.com/bezoar-cache/bezoar/internal/ledger"
 	"github.com/bezoar-cache/bezoar/internal/retention"
 )
 
@@ -45,10 +44,13 @@ func newScopeListCmd(env *environment) *cobra.Command {
 		Short: "List the scopes of a workspace with their entries, bytes and last use",
 		Long: `List the scopes of a workspace that hold entries, with their number, their bytes, and when one of them was last read or came in, to about an hour.
 
+` + serverHelp + `
+
 With --output json an array of objects goes to standard output, [] if there are none: workspace, scope, entries, bytes and used.`,
 		Example: "  bezoar scope list web",
 		Args:    exactly(1, "the name of one workspace"),
 	}
+	addServerFlags(cmd.Flags())
 	form.add(cmd.Flags())
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := form.check(); err != nil {
@@ -58,52 +60,38 @@ With --output json an array of objects goes to standard output, [] if there are 
 		if err != nil {
 			return usageError(cmd, err)
 		}
-		cfg, err := tokenConfig(cmd, env)
+		t, err := findTarget(cmd, env)
 		if err != nil {
 			return err
 		}
-		return withRecords(cmd.Context(), cfg, func(records *ledger.Ledger) error {
-			return listScopes(cmd.Context(), env, records, workspace, form.asJSON)
+		return t.withRecords(cmd.Context(), func(service admin.Service) error {
+			return listScopes(cmd.Context(), env, service, workspace, form.asJSON)
 		})
 	}
 	return cmd
 }
 
-func listScopes(ctx context.Context, env *environment, records *ledger.Ledger, workspace cache.Workspace, asJSON bool) error {
-	const page = 100
-	all := []scopeJSON{}
-	for after := int64(0); ; {
-		scopes, err := records.Held(ctx, after, page)
-		if err != nil {
-			return err
-		}
-		for _, s := range scopes {
-			if s.Workspace == workspace {
-				all = append(all, scopeJSON{string(s.Workspace), string(s.Scope), s.Entries, s.Bytes, timeOr(s.Used, "")})
-			}
-		}
-		if len(scopes) < page {
-			break
-		}
-		after = scopes[len(scopes)-1].ID
+func listScopes(ctx context.Context, env *environment, service admin.Service, workspace cache.Workspace, asJSON bool) error {
+	out := newListWriter(env.Stdout, asJSON, "SCOPE\tENTRIES\tBYTES\tLAST USED", func(s *scopeJSON) []string {
+		return []string{s.Scope, fmt.Sprint(s.Entries), fmt.Sprint(s.Bytes), cmp.Or(s.Used, "not known")}
+	})
+	list := func(ctx context.Context, page admin.Page) (admin.Scopes, error) {
+		return service.Scopes(ctx, workspace, page)
 	}
-	if asJSON {
-		return writeHarmlessJSON(env.Stdout, all)
-	}
-	if len(all) == 0 {
-		fmt.Fprintf(env.Stderr, "No scope of %s holds anything that is known in %s.\n", workspace, records.Place())
-		return nil
-	}
-	table := tabwriter.NewWriter(env.Stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "SCOPE\tENTRIES\tBYTES\tLAST USED")
-	for _, s := range all {
-		used := s.Used
-		if used == "" {
-			used = "not known"
+	err := admin.All(ctx, list, func(p admin.Scopes) string { return p.Next }, func(p admin.Scopes) error {
+		page := make([]scopeJSON, 0, len(p.Scopes))
+		for _, s := range p.Scopes {
+			page = append(page, scopeJSON{string(s.Workspace), s.Scope, s.Entries, s.Bytes, timeOrNull(s.Used, "")})
 		}
-		fmt.Fprintf(table, "%s\t%d\t%d\t%s\n", harmless(s.Scope, ""), s.Entries, s.Bytes, used)
+		return out.write(page)
+	})
+	if err != nil {
+		return err
 	}
-	return table.Flush()
+	if out.written == 0 && !asJSON {
+		fmt.Fprintf(env.Stderr, "No scope of %s holds anything that is known in %s.\n", workspace, service.Place())
+	}
+	return out.close()
 }
 
 func newScopeDeleteCmd(env *environment) *cobra.Command {
@@ -157,8 +145,8 @@ func deleteScope(ctx context.Context, env *environment, r *removal, workspace ca
 	}
 	report, err := retention.EndScope(ctx, r.records, r.store, held, nil)
 	if report.Entries > 0 {
-		event := collectedEvent(&report)
-		event.Subject, event.Workspace, event.Scope = "scope", workspace, scope
+		event := admin.CollectedEvent(&report, workspace)
+		event.Subject, event.Scope = "scope", scope
 		notOnRecord(env, r.records.Note(context.WithoutCancel(ctx), event))
 	}
 	fmt.Fprintf(env.Stdout, "%d entries with %d bytes went.\n", report.Entries, report.Bytes)

@@ -25,7 +25,11 @@ func (a *app) openAPI(ctx context.Context, ring *keyring.Ring) (http.Handler, er
 	keys := ring.Derive("seal")
 	local := admin.New(admin.Options{
 		Ledger: a.ledger, Finder: finder, Limits: artifactLimits(a.cfg), Now: time.Now, Replica: a.replica,
-		EndScope: a.endScope,
+		EndScope: a.endScope, Collector: a.retention, AuditKeys: auditKeys(ring),
+		PurgeKeep: a.cfg.PurgeQuarantine, PurgeChanged: a.purgeChanged,
+		NotOnRecord: func(err error) {
+			a.log.Warn("something was done by way of the API and could not be put into the audit log", "error", err)
+		},
 		Seal: func(key cache.Key, record cache.Record) (admin.Seal, error) {
 			return admin.JudgeSeal(keys, key, record), nil
 		},
@@ -39,6 +43,14 @@ func (a *app) openAPI(ctx context.Context, ring *keyring.Ring) (http.Handler, er
 			return a.policy.current.Load()
 		},
 	}), nil
+}
+
+// purgeChanged puts a purge in force here before its order is answered, and has its entries worked on. Other servers hear of it from the ledger, as of any.
+func (a *app) purgeChanged(ctx context.Context) {
+	if err := a.purges.Refresh(ctx); err != nil {
+		a.log.Warn("a purge was ordered here and holds here as soon as the ledger can be read again", "error", err)
+	}
+	a.purges.Kick()
 }
 
 // endGrace is the time that is left of a request when the deletion of a scope breaks off: its answer says that there is more to delete.

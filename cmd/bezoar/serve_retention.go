@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/bezoar-cache/bezoar/internal/admin"
 	"github.com/bezoar-cache/bezoar/internal/cache"
 	"github.com/bezoar-cache/bezoar/internal/config"
 	"github.com/bezoar-cache/bezoar/internal/retention"
@@ -19,9 +20,9 @@ func (a *app) keepBounds(store cache.Store, exact retention.Store) cache.Store {
 	a.exact = exact
 	a.retention = retention.New(retention.Options{
 		Ledger: a.ledger, Store: exact, Limits: a.limits, Disk: diskBounds(a.cfg, a.dir),
-		Logger: a.log, Registerer: a.registry, Now: time.Now,
+		Replica: a.replica, Logger: a.log, Registerer: a.registry, Now: time.Now,
 		Done: func(_ context.Context, report retention.Report) {
-			event := collectedEvent(&report)
+			event := admin.CollectedEvent(&report, "")
 			event.Actor, event.Replica = a.serverActor(), a.replica
 			a.audit.Note(event)
 		},

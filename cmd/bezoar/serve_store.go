@@ -81,7 +81,7 @@ func (a *app) openStore(ctx context.Context, ring *keyring.Ring) (_ cache.Store,
 		return a.noteUses(seen.Whole()), nil
 	}
 	return a.noteUses(hot.New(seen.Whole(), hot.Options{
-		Size: int64(a.cfg.MemoryCache), MaxBody: largestInMemory, Registerer: a.registry, Now: time.Now,
+		Size: int64(a.cfg.MemoryCache), MaxBody: largestInMemory, Files: hot.DefaultFiles(), Registerer: a.registry, Now: time.Now,
 		Gone: func(e cache.Entry) bool {
 			_, buried := a.graves.Buried(seal.GraveID(e.Key, e.Record))
 			return buried || a.purges.Purged(&e)
@@ -90,7 +90,7 @@ func (a *app) openStore(ctx context.Context, ring *keyring.Ring) (_ cache.Store,
 }
 
 // largestInMemory is the largest artifact that is kept there, in bytes. With larger ones it matters little how they are opened.
-const largestInMemory = 96 << 10
+const largestInMemory = 32 << 10
 
 // bury keeps entries that are no more from being put back: also those that somebody with the storage took away, for whose key there is another one
 // since. All that the ledger knows was sealed here. Trouble shows in the graveyard itself.

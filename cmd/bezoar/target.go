@@ -29,6 +29,7 @@ const serverHelp = `With --server the command works at that server, through its 
 type target struct {
 	client *remote.Client // nil: this machine
 	cfg    *config.Config // of this machine; nil with a client
+	env    *environment
 	end    func()
 }
 
@@ -38,7 +39,7 @@ func addServerFlags(flags *pflag.FlagSet) {
 }
 
 // localFlags name data of this machine.
-var localFlags = []string{"config", "data", "ledger", "ledger-password", "ledger-password-file", "store", "spool-dir", "seal", "seal-key-file"}
+var localFlags = []string{"config", "data", "ledger", "ledger-password", "ledger-password-file", "store", "spool-dir", "seal", "seal-key-file", "purge-quarantine", "policy", "max-store-size", "min-free"}
 
 // findTarget says where the command works.
 func findTarget(cmd *cobra.Command, env *environment) (*target, error) {
@@ -58,7 +59,7 @@ func findTarget(cmd *cobra.Command, env *environment) (*target, error) {
 	server, given := flag("server", config.ServerVariable)
 	if server == "" || !given && local != "" {
 		cfg, err := tokenConfig(cmd, env)
-		return &target{cfg: cfg, end: func() {}}, err
+		return &target{cfg: cfg, env: env, end: func() {}}, err
 	}
 	if local != "" {
 		return nil, usageError(cmd, fmt.Errorf("--server and --%s exclude each other: the one works at a server, the other names data of this machine", local))
@@ -73,7 +74,7 @@ func findTarget(cmd *cobra.Command, env *environment) (*target, error) {
 	if err != nil {
 		return nil, &statusError{exitUsage, fmt.Errorf("--server: %w", err)}
 	}
-	return &target{client: client, end: transport.CloseIdleConnections}, nil
+	return &target{client: client, env: env, end: transport.CloseIdleConnections}, nil
 }
 
 // readTokenFile reads the file of a token. Its errors repeat nothing of it, nor a path that is a token itself.
@@ -104,26 +105,44 @@ func (t *target) url() string {
 }
 
 // with works with the records: at the server, or in the ledger that open opens.
-func (t *target) with(ctx context.Context, open func(context.Context, *config.Config) (*ledger.Ledger, error), do func(admin.Service) error) (err error) {
+func (t *target) with(ctx context.Context, open func(context.Context, *config.Config) (*ledger.Ledger, error), do func(admin.Service) error) error {
+	return t.withLedger(ctx, open, func(service admin.Service, _ *ledger.Ledger) error { return do(service) })
+}
+
+// withLedger is with for what also needs the ledger itself, which is nil at a server.
+func (t *target) withLedger(
+	ctx context.Context, open func(context.Context, *config.Config) (*ledger.Ledger, error), do func(admin.Service, *ledger.Ledger) error,
+) (err error) {
 	defer t.end()
 	if t.client != nil {
-		return do(t.client)
+		return do(t.client, nil)
 	}
 	records, err := open(ctx, t.cfg)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, records.Close()) }()
-	return do(admin.New(admin.Options{Ledger: records, Now: time.Now}).As(admin.LocalOperator()))
+	local := admin.New(admin.Options{
+		Ledger: records, Now: time.Now, PurgeKeep: t.cfg.PurgeQuarantine, NotOnRecord: func(err error) { notOnRecord(t.env, err) },
+	})
+	return do(local.As(admin.LocalOperator(whoOrders())), records)
 }
 
 // withRecords is with for what makes no sense without a ledger: a revocation in the wrong directory would be heeded by nobody.
 func (t *target) withRecords(ctx context.Context, do func(admin.Service) error) error {
-	err := t.with(ctx, openExistingLedger, do)
-	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%s has no ledger: is it the server's data directory (--data)?", t.cfg.Data)
+	return t.withExisting(ctx, func(service admin.Service, _ *ledger.Ledger) error { return do(service) })
+}
+
+// withExisting is withLedger for the same.
+func (t *target) withExisting(ctx context.Context, do func(admin.Service, *ledger.Ledger) error) error {
+	open := func(ctx context.Context, cfg *config.Config) (*ledger.Ledger, error) {
+		records, err := openExistingLedger(ctx, cfg)
+		if errors.Is(err, fs.ErrNotExist) { // and not something else that is missing later
+			return nil, fmt.Errorf("%s has no ledger: is it the server's data directory (--data)?", cfg.Data)
+		}
+		return records, err
 	}
-	return err
+	return t.withLedger(ctx, open, do)
 }
 
 // flagError names the flag that an error is about.

@@ -13,14 +13,6 @@ import (
 	"github.com/bezoar-cache/bezoar/internal/config"
 )
 
-// orNull is null for the zero time.
-func orNull(t time.Time) *time.Time {
-	if t.IsZero() {
-		return nil
-	}
-	return &t
-}
-
 func writeJSON(w io.Writer, v any) error {
 	enc := json.NewEncoder(w)
 	enc.SetIndent("", "  ")

@@ -1,4 +1,4 @@
-// Package admin is what operators do with a server's records: tokens, revocations, entries and scopes. [Service] says what there is to do. [Local] does it over
+// Package admin is what operators do with a server's records: tokens, revocations, entries, scopes, purges, what retention removes, divergences and the audit log. [Service] says what there is to do. [Local] does it over
 // the ledger and the store, for the API of a server and for commands beside its data; package remote does it at another server, through that API.
 // Who may do what is decided here and nowhere else.
 package admin
@@ -48,6 +48,38 @@ type Service interface {
 	DeleteScope(ctx context.Context, workspace cache.Workspace, scope cache.Scope) (DeletedScope, error)
 	// Inspect tells of an entry what the store has: its record, whether its seal holds, and what is in its archive.
 	Inspect(ctx context.Context, key cache.Key, look Look) (*Inspection, error)
+
+	// PlanPurge tells what a purge would take, of what the ledger knows. It ends before its context does, and says whether it came to the end.
+	PlanPurge(ctx context.Context, asked NewPurge) (PurgePlan, error)
+	// OrderPurge purges: what fits is in force when it returns, and goes into quarantine after that. [Service.Purge] tells how far it is.
+	OrderPurge(ctx context.Context, asked NewPurge) (Purge, error)
+	// Purges lists all that are remembered, newest first, and Purge returns one.
+	Purges(ctx context.Context, page Page) (Purges, error)
+	Purge(ctx context.Context, id string) (Purge, error)
+	// UndoPurge takes a purge back, DiscardPurge lets what it took be deleted for good, ResumePurge lets it be gone on with. They begin it and do not wait for it.
+	UndoPurge(ctx context.Context, id string) (Purge, error)
+	DiscardPurge(ctx context.Context, id string) (Purge, error)
+	ResumePurge(ctx context.Context, id string) (Purge, error)
+
+	// PlanGC tells what is beyond the bounds, in a workspace or, if that is empty, in all, and lists that many entries of it.
+	PlanGC(ctx context.Context, workspace cache.Workspace, list int) (Collection, error)
+	// RunGC begins to remove it, and does not wait for it. [Service.GCRun] tells how far it is.
+	RunGC(ctx context.Context, workspace cache.Workspace) (GCRun, error)
+	// GCRuns lists the last runs, newest first, and GCRun returns one.
+	GCRuns(ctx context.Context, page Page) (GCRuns, error)
+	GCRun(ctx context.Context, id string) (GCRun, error)
+
+	// Divergences lists them, newest first, and Divergence returns one.
+	Divergences(ctx context.Context, filter ledger.DivergenceFilter, page Page) (Divergences, error)
+	Divergence(ctx context.Context, id int64) (Divergence, error)
+
+	// AuditEvents lists events of the audit log, newest first.
+	AuditEvents(ctx context.Context, filter ledger.AuditFilter, page Page) (Events, error)
+	// AuditLines exports the audit log, oldest event first.
+	AuditLines(ctx context.Context, page Page) (AuditLines, error)
+	// AuditHead returns its last seal, and SealAudit seals it before that.
+	AuditHead(ctx context.Context) (AuditHead, error)
+	SealAudit(ctx context.Context) (AuditHead, error)
 }
 
 // Page is a part of a list.

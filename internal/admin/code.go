@@ -7,6 +7,7 @@ import (
 
 	"github.com/bezoar-cache/bezoar/internal/cache"
 	"github.com/bezoar-cache/bezoar/internal/ledger"
+	"github.com/bezoar-cache/bezoar/internal/retention"
 )
 
 // Code tells errors apart, here and in the answers of the API. Codes are added, never changed.
@@ -82,6 +83,10 @@ func CodeOf(err error) Code {
 		{ledger.ErrNoToken, NotFound},
 		{ledger.ErrNoRevocation, NotFound},
 		{cache.ErrNotExist, NotFound},
+		{ledger.ErrNoPurge, NotFound},
+		{ledger.ErrNoDivergence, NotFound},
+		{ledger.ErrPurgeState, Conflict},
+		{retention.ErrBusy, Conflict},
 		{ledger.ErrTokenExists, Conflict},
 		{ledger.ErrAmbiguous, Conflict},
 		{ledger.ErrCursor, BadRequest},

@@ -21,6 +21,17 @@ type Options struct {
 	Seal   func(cache.Key, cache.Record) (Seal, error)
 	// EndScope deletes the entries of a scope, as far as it comes until its context ends. Nil: no scope can be deleted.
 	EndScope func(context.Context, cache.Workspace, cache.Scope) (DeletedScope, error)
+	// Collector removes what is beyond the bounds. Nil: nobody does.
+	Collector Collector
+	// PurgeKeep is how long a purge keeps what it took. 0: [purge.DefaultKeep].
+	PurgeKeep time.Duration
+	// PurgeChanged is told of each purge that was begun or changed: it puts it in force here and has it worked on, and waits for no more than the first. Nil: the
+	// caller works on it.
+	PurgeChanged func(context.Context)
+	// NotOnRecord is told of what was done and could not be put on record. Nil: nobody is.
+	NotOnRecord func(error)
+	// AuditKeys verify the audit log, and the first of them seals it.
+	AuditKeys []audit.Key
 	// Limits bound the unpacking of an archive.
 	Limits artifact.Limits
 	Now    func() time.Time
@@ -44,10 +55,12 @@ type Actor struct {
 	Own cache.Scope
 	// Producer says who it is.
 	Producer cache.Producer
+	// Name says so to people, where there is no producer.
+	Name string
 }
 
-// LocalOperator is who runs a command beside the data: whoever can open that may do everything.
-func LocalOperator() Actor { return Actor{Role: trust.Admin} }
+// LocalOperator is who runs a command beside the data: whoever can open that may do everything. The name is for people.
+func LocalOperator(name string) Actor { return Actor{Role: trust.Admin, Name: name} }
 
 // As does what an actor may do.
 func (l *Local) As(a Actor) Service {
@@ -291,7 +304,7 @@ func (a *acting) Scopes(ctx context.Context, workspace cache.Workspace, page Pag
 	}
 	out := Scopes{Scopes: make([]Scope, 0, len(found)), Next: string(next)}
 	for _, s := range found {
-		out.Scopes = append(out.Scopes, Scope{s.Workspace, string(s.Scope), s.Entries, s.Bytes, s.Newest})
+		out.Scopes = append(out.Scopes, Scope{s.Workspace, string(s.Scope), s.Entries, s.Bytes, s.Newest, orNull(s.Used)})
 	}
 	return out, nil
 }

@@ -149,6 +149,7 @@ type Scope struct {
 	Entries   int64           `json:"entries"`
 	Bytes     int64           `json:"bytes"`
 	Newest    time.Time       `json:"newest"` // when the newest of them was made
+	Used      *time.Time      `json:"used"`   // when one of them was last read or came in, to about an hour; null: nobody knows
 }
 
 // Scopes is a page of scopes.

@@ -22,28 +22,48 @@ type example struct {
 	// rows says that the path or the body names a workspace, so that a token of another one is refused with this status. 0: it gets an answer without the
 	// rows of others.
 	other int
+	// whole says that a token of one workspace is refused, whatever its role.
+	whole bool
 }
 
-// examples are by the name of the route. WS stands for a workspace, and REVOCATION for a revocation that is of it.
+// examples are by the name of the route. WS stands for a workspace, and REVOCATION, PURGE, GCRUN and DIVERGENCE for those that are of it.
 var examples = map[string]example{
-	"GET /status":                         {path: "/status", ok: 200},
-	"GET /policy":                         {path: "/policy", ok: 200},
-	"POST /policy/explain":                {path: "/policy/explain", body: `{"workspace":"WS","claims":{"iss":"https://token.actions.githubusercontent.com"}}`, ok: 200, other: 403},
-	"GET /tokens":                         {path: "/tokens?workspace=WS", ok: 200, other: 403},
-	"POST /tokens":                        {path: "/tokens", body: `{"name":"new","workspace":"WS","access":"read"}`, ok: 201, other: 403},
-	"POST /tokens/{token}/revoke":         {path: "/tokens/TOKEN/revoke", ok: 200, other: 404},
-	"GET /revocations":                    {path: "/revocations", ok: 200},
-	"POST /revocations":                   {path: "/revocations", body: `{"kind":"run","value":"4711","workspace":"WS"}`, ok: 201, other: 403},
-	"POST /revocations/{revocation}/lift": {path: "/revocations/REVOCATION/lift", ok: 200, other: 404},
-	"GET /entries":                        {path: "/entries?workspace=WS", ok: 200, other: 403},
-	"GET /scopes":                         {path: "/scopes?workspace=WS", ok: 200, other: 403},
-	"DELETE /workspaces/{workspace}/scopes/{scope}":             {path: "/workspaces/WS/scopes/pr%2F17", ok: 200, other: 403},
+	"GET /status":                                   {path: "/status", ok: 200},
+	"GET /policy":                                   {path: "/policy", ok: 200},
+	"POST /policy/explain":                          {path: "/policy/explain", body: `{"workspace":"WS","claims":{"iss":"https://token.actions.githubusercontent.com"}}`, ok: 200, other: 403},
+	"GET /tokens":                                   {path: "/tokens?workspace=WS", ok: 200, other: 403},
+	"POST /tokens":                                  {path: "/tokens", body: `{"name":"new","workspace":"WS","access":"read"}`, ok: 201, other: 403},
+	"POST /tokens/{token}/revoke":                   {path: "/tokens/TOKEN/revoke", ok: 200, other: 404},
+	"GET /revocations":                              {path: "/revocations", ok: 200},
+	"POST /revocations":                             {path: "/revocations", body: `{"kind":"run","value":"4711","workspace":"WS"}`, ok: 201, other: 403},
+	"POST /revocations/{revocation}/lift":           {path: "/revocations/REVOCATION/lift", ok: 200, other: 404},
+	"GET /entries":                                  {path: "/entries?workspace=WS", ok: 200, other: 403},
+	"GET /scopes":                                   {path: "/scopes?workspace=WS", ok: 200, other: 403},
+	"GET /workspaces/{workspace}/scopes":            {path: "/workspaces/WS/scopes", ok: 200, other: 403},
+	"GET /purges":                                   {path: "/purges", ok: 200},
+	"POST /purges":                                  {path: "/purges", body: `{"workspace":"WS","run":"101","reason":"taken over"}`, ok: 202, other: 403},
+	"POST /purges/plan":                             {path: "/purges/plan", body: `{"workspace":"WS","scope":"trusted"}`, ok: 200, other: 403},
+	"GET /purges/{purge}":                           {path: "/purges/PURGE", ok: 200, other: 404},
+	"POST /purges/{purge}/undo":                     {path: "/purges/PURGE/undo", ok: 202, other: 404},
+	"POST /purges/{purge}/discard":                  {path: "/purges/PURGE/discard", ok: 202, other: 404},
+	"POST /purges/{purge}/resume":                   {path: "/purges/PURGE/resume", ok: 202, other: 404},
+	"GET /gc/plan":                                  {path: "/gc/plan?workspace=WS", ok: 200, other: 403},
+	"GET /gc/runs":                                  {path: "/gc/runs", ok: 200},
+	"POST /gc/runs":                                 {path: "/gc/runs?workspace=WS", ok: 202, other: 403},
+	"GET /gc/runs/{run}":                            {path: "/gc/runs/GCRUN", ok: 200, other: 404},
+	"GET /divergences":                              {path: "/divergences?workspace=WS", ok: 200, other: 403},
+	"GET /divergences/{divergence}":                 {path: "/divergences/DIVERGENCE", ok: 200, other: 404},
+	"GET /audit/events":                             {path: "/audit/events?workspace=WS", ok: 200, other: 403},
+	"GET /audit/lines":                              {path: "/audit/lines", ok: 200, whole: true},
+	"GET /audit/head":                               {path: "/audit/head", ok: 200, whole: true},
+	"POST /audit/head":                              {path: "/audit/head", ok: 200, whole: true},
+	"DELETE /workspaces/{workspace}/scopes/{scope}": {path: "/workspaces/WS/scopes/pr%2F17", ok: 200, other: 403},
 	"GET /workspaces/{workspace}/scopes/{scope}/entries/{hash}": {path: "/workspaces/WS/scopes/trusted/entries/HASH", ok: 200, other: 403},
 }
 
 // in fills an example in.
 func (e example) in(f *fixture, workspace string) (path, body string) {
-	fill := strings.NewReplacer("WS", workspace, "REVOCATION", f.ids["revocation of "+workspace],
+	fill := strings.NewReplacer("WS", workspace, "PURGE", f.ids["purge of "+workspace], "GCRUN", f.ids["run of "+workspace], "DIVERGENCE", f.ids["divergence of "+workspace], "REVOCATION", f.ids["revocation of "+workspace],
 		"TOKEN", f.ids[map[string]string{"web": "reader", "docs": "branch"}[workspace]], "HASH", map[string]string{"web": "1", "docs": "3"}[workspace])
 	return fill.Replace(e.path), fill.Replace(e.body)
 }
@@ -99,15 +119,19 @@ func TestWhoMayWhat(t *testing.T) {
 				if !roles[name].May(r.role) {
 					want(name, "web", 403, "forbidden")
 					want("web-"+name, "web", 403, "forbidden")
+				} else if x.whole {
+					want("web-"+name, "web", 403, "other_workspace")
 				} else if x.other != 0 {
 					want("web-"+name, "docs", x.other, "")
 				}
 			}
 			for _, name := range []string{"web-admin", "web-operator", "web-viewer", "admin", "operator", "viewer"} {
-				if !roles[strings.TrimPrefix(name, "web-")].May(r.role) {
+				if !roles[strings.TrimPrefix(name, "web-")].May(r.role) || x.whole && strings.HasPrefix(name, "web-") {
 					continue
 				}
-				f := newFixture(t) // each finds what there was to do
+				if r.method != "GET" {
+					f = newFixture(t) // each finds what there was to do
+				}
 				path, body := x.in(f, "web")
 				if got, text := f.ask(name, r.method, path, body); got != x.ok {
 					t.Errorf("%s may: %d %s", name, got, text)
@@ -152,6 +176,19 @@ func TestRows(t *testing.T) {
 		// Revocations that hold for all are not for one workspace to make, see or lift.
 		{"web-admin", "POST", "/revocations/" + f.ids["revocation of "] + "/lift", "", 404, "not_found"},
 		{"web-operator", "POST", "/revocations", `{"kind":"actor","value":"1"}`, 201, ""}, // for web, see below
+		// What an operator can order and go on with, an admin alone decides otherwise; and no purge of all is one workspace's.
+		{"operator", "POST", "/purges/" + f.ids["purge of web"] + "/undo", "", 403, "forbidden"},
+		{"web-admin", "POST", "/purges/" + f.ids["purge of "] + "/undo", "", 404, "not_found"},
+		{"web-viewer", "GET", "/purges/" + f.ids["purge of "], "", 404, "not_found"},
+		{"web-operator", "POST", "/purges", `{"actor":"583231"}`, 202, `"workspace":"web"`},
+		{"web-viewer", "POST", "/purges/plan", `{"actor":"583231"}`, 200, `"entries":3,`},
+		{"viewer", "POST", "/purges/plan", `{"actor":"583231"}`, 200, `"entries":5,`},
+		{"admin", "POST", "/purges", `{"workspace":"web"}`, 400, "bad_request"},
+		{"admin", "POST", "/purges", `{"actor":"1","until":"2027-01-01T00:00:00Z"}`, 400, "bad_request"},
+		{"admin", "POST", "/purges", `{"actor":"1","since":"2026-01-02T00:00:00Z","until":"2026-01-01T00:00:00Z"}`, 400, "bad_request"},
+		{"web-admin", "GET", "/gc/runs/" + f.ids["run of "], "", 404, "not_found"},
+		{"web-operator", "POST", "/gc/runs", "", 202, `"workspace":"web"`},
+		{"operator", "POST", "/gc/runs", "", 409, "conflict"}, // one at a time
 	} {
 		if got, text := f.ask(x.who, x.method, x.path, x.body); got != x.status || !strings.Contains(text, x.code) {
 			t.Errorf("%s: %s %s: %d %s, want %d %s", x.who, x.method, x.path, got, text, x.status, x.code)
@@ -166,6 +203,8 @@ func TestRows(t *testing.T) {
 	}
 	for path, hidden := range map[string][]string{
 		"/tokens": {`"branch"`, `"operator"}`, `"docs"`, `"name":"admin"`}, "/revocations": {`"18"`, `"19"`}, "/entries": {`"docs"`}, "/scopes": {`"docs"`},
+		"/purges": {`"docs"`, f.ids["purge of docs"], f.ids["purge of "]}, "/gc/runs": {`"docs"`, f.ids["run of docs"], f.ids["run of "]}, "/gc/plan": {`"docs"`},
+		"/divergences": {`"docs"`}, "/audit/events": {`"docs"`, f.ids["branch"], f.ids["operator"]},
 		"/status": {"/var/lib", "/etc", `"docs"`, `"default"`}, "/policy": {`"docs"`, "acme"},
 	} {
 		_, text := f.ask("web-viewer", "GET", path, "")
@@ -186,7 +225,9 @@ func TestOpenServer(t *testing.T) {
 	}
 	f.open(auth, nil)
 	text, _ := trust.NewAdminToken()
-	f.ids["reader"], f.ids["revocation of web"] = "0123456789ab", "0123456789ab" // there is none yet
+	for _, name := range []string{"reader", "revocation of web", "purge of web", "run of web", "divergence of web"} {
+		f.ids[name] = "0123456789ab" // there is none yet
+	}
 	for _, r := range f.routes {
 		x := examples[r.name()]
 		path, body := x.in(f, "web")
@@ -250,7 +291,11 @@ func TestNoSecrets(t *testing.T) {
 		}
 	}
 	for _, text := range f.tokens {
-		for _, path := range []string{"/tokens/" + text + "/revoke", "/revocations/" + text + "/lift", "/workspaces/" + text + "/scopes/" + text, "/" + text} {
+		for _, path := range []string{
+			"/purges/" + text, "/purges/" + text + "/undo", "/purges/" + text + "/discard", "/gc/runs/" + text, "/divergences/" + text,
+			"/audit/events?actor=" + text, "/audit/lines?after=" + text, "/purges?after=" + text,
+			"/tokens/" + text + "/revoke", "/revocations/" + text + "/lift", "/workspaces/" + text + "/scopes/" + text, "/" + text,
+		} {
 			for _, method := range []string{"POST", "GET", "DELETE"} {
 				_, answer := f.ask("admin", method, path, "")
 				said.WriteString(answer)
@@ -259,6 +304,15 @@ func TestNoSecrets(t *testing.T) {
 		for _, body := range []string{`{"kind":"run","value":"` + text + `"}`, `{"kind":"run","value":"1","reason":"` + text + `"}`, `{"` + text + `":1}`, `{"kind":"` + text + `","value":"1"}`} {
 			_, answer := f.ask("admin", "POST", "/revocations", body)
 			said.WriteString(answer)
+		}
+		for _, name := range []string{"workspace", "scope", "hash", "run", "token", "actor", "repository", "ref", "since", "until", "reason"} {
+			for _, path := range []string{"/purges", "/purges/plan"} {
+				status, answer := f.ask("admin", "POST", path, `{"`+name+`":"`+text+`"}`)
+				said.WriteString(answer)
+				if status != 400 {
+					t.Errorf("%s takes a token for a %s: %d %s", path, name, status, answer)
+				}
+			}
 		}
 	}
 	all := said.String() + f.log.String()

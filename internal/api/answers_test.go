@@ -17,6 +17,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -50,6 +51,20 @@ func TestGolden(t *testing.T) {
 		{"entries", "viewer", "GET", "/entries?limit=2", ""},
 		{"entries-none", "viewer", "GET", "/entries?run=0", ""},
 		{"scopes", "viewer", "GET", "/scopes", ""},
+		{"scopes-of-web", "viewer", "GET", "/workspaces/web/scopes", ""},
+		{"purges", "viewer", "GET", "/purges", ""},
+		{"purge", "viewer", "GET", "/purges/aaaaaaaaaaaa", ""},
+		{"purge-planned", "viewer", "POST", "/purges/plan", `{"workspace":"web","actor":"583231"}`},
+		{"purge-ordered", "operator", "POST", "/purges", `{"workspace":"web","scope":"pr/17","since":"2026-11-01T00:00:00Z","reason":"INC-42"}`},
+		{"purge-undone", "admin", "POST", "/purges/aaaaaaaaaaaa/undo", ""},
+		{"gc-planned", "viewer", "GET", "/gc/plan?list=1", ""},
+		{"gc-runs", "viewer", "GET", "/gc/runs", ""},
+		{"gc-run-begun", "operator", "POST", "/gc/runs?workspace=docs", ""},
+		{"divergences", "viewer", "GET", "/divergences", ""},
+		{"divergence", "viewer", "GET", "/divergences/1", ""},
+		{"audit-events", "viewer", "GET", "/audit/events?action=token.created&limit=1", ""},
+		{"audit-lines", "viewer", "GET", "/audit/lines?limit=1", ""},
+		{"audit-head", "viewer", "GET", "/audit/head", ""},
 		{"inspection", "viewer", "GET", "/workspaces/docs/scopes/branch%2Frefs%2Fheads%2Fa%20b%252F%C3%BC/entries/3?members=2", ""},
 		{"inspection-without-archive", "viewer", "GET", "/workspaces/web/scopes/trusted/entries/1?archive=false", ""},
 		{"scope-deleted", "operator", "DELETE", "/workspaces/web/scopes/pr%2F17", ""},
@@ -87,8 +102,10 @@ const claims = `{"iss":"https://token.actions.githubusercontent.com","aud":"http
 func normal(text string) string {
 	for _, x := range [][2]string{
 		{`bz[ar]_[0-9A-Za-z]{49}`, "TOKEN"}, {`sha256:[0-9a-f]{64}`, "HASH"}, {`"(id|next)": "[0-9a-f]{12}"`, `"$1": "ID"`}, {`"seal": "[^"]+"`, `"seal": "SEAL"`},
+		{`"(used|time|found|since)": "20[^"]+"`, `"$1": "TIME"`}, {`\([0-9a-f]{12}\)`, `(ID)`},
 		{`"fingerprint": "[0-9a-f]{32}"`, `"fingerprint": "FINGERPRINT"`}, // of the rules of a release
-		{`"next": "[0-9a-z]+\.[0-9a-z]+"`, `"next": "CURSOR"`},
+		{`"next": "[0-9a-z]+\.[0-9a-z]+"`, `"next": "CURSOR"`}, {`"hash": "[0-9a-f]{64}"`, `"hash": "HASH"`}, {`"(id|token_id|subject)": "[0-9a-f]{12}"`, `"$1": "ID"`},
+		{`"head": "[0-9a-f]{64}"`, `"head": "HEAD"`}, {`"\{.*\}"`, `"LINE"`}, {`"key": "[0-9a-f]{12}"`, `"key": "KEY"`}, {`"([0-9a-f]{12}:)[0-9a-f]{64}"`, `"PUBLIC KEY"`}, {`"public_key": "[^"]+"`, `"public_key": "PUBLIC KEY"`},
 	} {
 		text = regexp.MustCompile(x[0]).ReplaceAllString(text, x[1])
 	}
@@ -131,9 +148,13 @@ func TestEveryStatus(t *testing.T) {
 		fresh.broken(r, errors.New("the disk is on fire"))
 		fresh.broken(r, nil)
 	}
-	for _, path := range []string{"/tokens/nobody/revoke", "/revocations/0123456789ab/lift"} {
+	for _, path := range []string{"/tokens/nobody/revoke", "/revocations/0123456789ab/lift", "/purges/0123456789ab/undo", "/purges/0123456789ab/discard", "/purges/0123456789ab/resume"} {
 		f.ask("admin", "POST", path, "")
 	}
+	for _, path := range []string{"/purges/0123456789ab", "/gc/runs/0123456789ab", "/divergences/4711"} {
+		f.ask("admin", "GET", path, "")
+	}
+	f.wrongStates()
 	f.ask("admin", "GET", "/workspaces/web/scopes/trusted/entries/nothing", "")
 	f.twins()
 	for _, r := range f.routes {
@@ -160,6 +181,27 @@ func TestEveryStatus(t *testing.T) {
 	slices.Sort(seen)
 	if diff := cmp.Diff(documented, seen); diff != "" {
 		t.Errorf("the answers that the document has (-) and those that there are (+):\n%s", diff)
+	}
+}
+
+// wrongStates asks for what cannot be as things are, and for the head of a log that nobody has sealed.
+func (f *fixture) wrongStates() {
+	f.t.Helper()
+	for _, x := range []struct {
+		path string
+		want int
+	}{
+		{"/purges/aaaaaaaaaaaa/undo", 202}, {"/purges/aaaaaaaaaaaa/discard", 409}, {"/purges/bbbbbbbbbbbb/discard", 202}, {"/purges/bbbbbbbbbbbb/undo", 409},
+		{"/gc/runs", 202}, {"/gc/runs", 409},
+	} {
+		if got, text := f.ask("admin", "POST", x.path, ""); got != x.want {
+			f.t.Errorf("%s: %d %s, want %d", x.path, got, text, x.want)
+		}
+	}
+	unsealed := newUnsealedFixture(f.t)
+	unsealed.spec = f.spec
+	if got, text := unsealed.ask("admin", "GET", "/audit/head", ""); got != http.StatusNotFound {
+		f.t.Error(got, text)
 	}
 }
 
@@ -202,8 +244,9 @@ func (f *fixture) broken(r route, err error) {
 func (f *fixture) fill503(r route) {
 	f.t.Helper()
 	path, body := examples[r.name()].in(f, "web")
-	turns := f.turns
-	defer func() { f.turns = turns }()
+	turns, maxWait := f.turns, f.maxWait
+	defer func() { f.turns, f.maxWait = turns, maxWait }()
+	f.maxWait = time.Millisecond
 	f.turns = make(chan struct{}) // as if all were taken
 	if got, text := f.ask("admin", r.method, path, body); got != http.StatusServiceUnavailable || !strings.Contains(text, `"busy"`) {
 		f.t.Errorf("%s: %d %s", r.name(), got, text)
@@ -249,6 +292,54 @@ func (s failing) DeleteScope(context.Context, cache.Workspace, cache.Scope) (adm
 }
 func (s failing) Inspect(context.Context, cache.Key, admin.Look) (*admin.Inspection, error) {
 	return nil, s.do()
+}
+
+func (s failing) PlanPurge(context.Context, admin.NewPurge) (admin.PurgePlan, error) {
+	return admin.PurgePlan{}, s.do()
+}
+func (s failing) OrderPurge(context.Context, admin.NewPurge) (admin.Purge, error) {
+	return admin.Purge{}, s.do()
+}
+func (s failing) Purges(context.Context, admin.Page) (admin.Purges, error) {
+	return admin.Purges{}, s.do()
+}
+func (s failing) Purge(context.Context, string) (admin.Purge, error) { return admin.Purge{}, s.do() }
+func (s failing) UndoPurge(context.Context, string) (admin.Purge, error) {
+	return admin.Purge{}, s.do()
+}
+func (s failing) DiscardPurge(context.Context, string) (admin.Purge, error) {
+	return admin.Purge{}, s.do()
+}
+func (s failing) ResumePurge(context.Context, string) (admin.Purge, error) {
+	return admin.Purge{}, s.do()
+}
+func (s failing) PlanGC(context.Context, cache.Workspace, int) (admin.Collection, error) {
+	return admin.Collection{}, s.do()
+}
+func (s failing) RunGC(context.Context, cache.Workspace) (admin.GCRun, error) {
+	return admin.GCRun{}, s.do()
+}
+func (s failing) GCRuns(context.Context, admin.Page) (admin.GCRuns, error) {
+	return admin.GCRuns{}, s.do()
+}
+func (s failing) GCRun(context.Context, string) (admin.GCRun, error) { return admin.GCRun{}, s.do() }
+func (s failing) Divergences(context.Context, ledger.DivergenceFilter, admin.Page) (admin.Divergences, error) {
+	return admin.Divergences{}, s.do()
+}
+func (s failing) Divergence(context.Context, int64) (admin.Divergence, error) {
+	return admin.Divergence{}, s.do()
+}
+func (s failing) AuditEvents(context.Context, ledger.AuditFilter, admin.Page) (admin.Events, error) {
+	return admin.Events{}, s.do()
+}
+func (s failing) AuditLines(context.Context, admin.Page) (admin.AuditLines, error) {
+	return admin.AuditLines{}, s.do()
+}
+func (s failing) AuditHead(context.Context) (admin.AuditHead, error) {
+	return admin.AuditHead{}, s.do()
+}
+func (s failing) SealAudit(context.Context) (admin.AuditHead, error) {
+	return admin.AuditHead{}, s.do()
 }
 
 // TestTroubleIsNotTold: what fails behind the API is said in the log, and to the operator that it is there.
@@ -353,7 +444,7 @@ func TestTurns(t *testing.T) {
 			}
 			return err
 		}
-		a := &API{turns: make(chan struct{}, 1), ciTurns: make(chan struct{}, 1)}
+		a := &API{turns: make(chan struct{}, 1), ciTurns: make(chan struct{}, 1), maxWait: maxWait}
 		a.ciTurns <- struct{}{}
 		if err := c(trust.Viewer, a); err != nil {
 			t.Fatal("an operator waits for jobs:", err)
@@ -375,7 +466,7 @@ func TestTurns(t *testing.T) {
 // TestPages walks through lists in pages of one.
 func TestPages(t *testing.T) {
 	f := newFixture(t)
-	for _, path := range []string{"/tokens", "/revocations", "/entries", "/scopes"} {
+	for _, path := range []string{"/tokens", "/revocations", "/entries", "/scopes", "/purges", "/gc/runs", "/divergences", "/audit/events", "/audit/lines"} {
 		_, text := f.ask("viewer", "GET", path+"?limit=1000", "")
 		whole := items(t, text)
 		var all []string

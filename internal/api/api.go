@@ -68,6 +68,7 @@ type API struct {
 	opts     Options
 	routes   []route
 	turns    chan struct{} // holds one for each work of an operator
+	maxWait  time.Duration // for a turn
 	ciTurns  chan struct{}
 	requests *prometheus.CounterVec
 }
@@ -75,7 +76,7 @@ type API struct {
 // New makes an API.
 func New(opts Options) *API {
 	a := &API{
-		opts: opts, turns: make(chan struct{}, atOnce), ciTurns: make(chan struct{}, ciAtOnce),
+		opts: opts, turns: make(chan struct{}, atOnce), maxWait: maxWait, ciTurns: make(chan struct{}, ciAtOnce),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "bezoar_api_requests_total",
 			Help: "Requests to the API of operators by route (as the API's description has it, \"none\" for others) and status of the answer.",

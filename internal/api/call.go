@@ -129,7 +129,7 @@ func (c *call) turn() (end func(), err error) {
 	if c.actor.Role == "" {
 		turns = c.api.ciTurns
 	}
-	timer := time.NewTimer(maxWait)
+	timer := time.NewTimer(c.api.maxWait)
 	defer timer.Stop()
 	select {
 	case turns <- struct{}{}:

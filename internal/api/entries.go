@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/http"
 	"strconv"
-	"time"
 
 	"github.com/bezoar-cache/bezoar/internal/admin"
 	"github.com/bezoar-cache/bezoar/internal/cache"
@@ -28,7 +27,6 @@ func entries(ctx context.Context, c *call) (int, any, error) {
 func (c *call) filter() (f ledger.Filter, err error) {
 	q := c.query
 	f = ledger.Filter{Run: q.Get("run"), Token: q.Get("token"), Actor: q.Get("actor"), Repository: q.Get("repository"), Ref: q.Get("ref")}
-	at := func(s string) (time.Time, error) { return time.Parse(time.RFC3339, s) }
 	if f.Workspace, err = parsed(c, "workspace", cache.ParseWorkspace); err != nil {
 		return f, err
 	}
@@ -38,13 +36,8 @@ func (c *call) filter() (f ledger.Filter, err error) {
 	if f.Hash, err = parsed(c, "hash", cache.ParseHash); err != nil {
 		return f, err
 	}
-	if f.Since, err = parsed(c, "since", at); err != nil {
-		return f, bad("the parameter since is a time as in RFC 3339")
-	}
-	if f.Until, err = parsed(c, "until", at); err != nil {
-		return f, bad("the parameter until is a time as in RFC 3339")
-	}
-	return f, nil
+	f.Since, f.Until, err = c.times()
+	return f, err
 }
 
 func scopes(ctx context.Context, c *call) (int, any, error) {
@@ -53,6 +46,19 @@ func scopes(ctx context.Context, c *call) (int, any, error) {
 		return 0, nil, err
 	}
 	workspace, err := parsed(c, "workspace", cache.ParseWorkspace)
+	if err != nil {
+		return 0, nil, err
+	}
+	out, err := c.service.Scopes(ctx, workspace, page)
+	return http.StatusOK, out, err
+}
+
+func scopesOf(ctx context.Context, c *call) (int, any, error) {
+	page, err := c.page()
+	if err != nil {
+		return 0, nil, err
+	}
+	workspace, err := cache.ParseWorkspace(c.params["workspace"])
 	if err != nil {
 		return 0, nil, err
 	}

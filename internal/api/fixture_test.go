@@ -20,9 +20,11 @@ import (
 	"github.com/bezoar-cache/bezoar/internal/admin"
 	"github.com/bezoar-cache/bezoar/internal/artifact"
 	"github.com/bezoar-cache/bezoar/internal/artifact/artifacttest"
+	"github.com/bezoar-cache/bezoar/internal/audit"
 	"github.com/bezoar-cache/bezoar/internal/cache"
 	"github.com/bezoar-cache/bezoar/internal/keyring"
 	"github.com/bezoar-cache/bezoar/internal/ledger"
+	"github.com/bezoar-cache/bezoar/internal/retention"
 	"github.com/bezoar-cache/bezoar/internal/store/fs"
 	"github.com/bezoar-cache/bezoar/internal/store/seal"
 	"github.com/bezoar-cache/bezoar/internal/trust"
@@ -68,6 +70,8 @@ type fixture struct {
 	tokens map[string]string
 	ids    map[string]string
 	spec   *document
+
+	collector *retention.Runner
 }
 
 type lockedBuffer struct {
@@ -87,8 +91,8 @@ func (l *lockedBuffer) String() string {
 	return l.b.String()
 }
 
-// newFixture makes tokens of all kinds, revocations, and entries in two workspaces.
-func newFixture(t testing.TB) *fixture {
+// newUnsealedFixture is newFixture with an audit log that nobody has sealed.
+func newUnsealedFixture(t testing.TB) *fixture {
 	t.Helper()
 	f := newEmptyFixture(t)
 	ctx := t.Context()
@@ -130,7 +134,80 @@ func newFixture(t testing.TB) *fixture {
 	}
 	f.tokens["job of pr/17, ended"] = f.session(p, "pr/17", start.Add(-24*time.Hour))
 	f.open(f.auth, p)
+	f.happen()
 	return f
+}
+
+// newFixture makes tokens of all kinds, revocations, and entries in two workspaces; and a purge, a run of the retention and a divergence in each and of all.
+func newFixture(t testing.TB) *fixture {
+	t.Helper()
+	f := newUnsealedFixture(t)
+	if err := audit.NewKeeper(f.ledger, audit.KeeperOptions{Keys: testAuditKeys, Now: func() time.Time { return now }}).Seal(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+var testAuditKeys = []audit.Key{audit.NewKey("0123456789ab", bytes.Repeat([]byte{7}, 32))}
+
+// happen has purges ordered, retention run and divergences found.
+func (f *fixture) happen() {
+	f.t.Helper()
+	ctx := f.t.Context()
+	unbounded := retention.New(retention.Options{Ledger: f.ledger, Now: func() time.Time { return now }, Replica: "replica"})
+	for i, workspace := range []cache.Workspace{"web", "docs", ""} {
+		id := strings.Repeat(string("abc"[i]), 12)
+		at := start.Add(time.Duration(i) * time.Second)
+		if err := f.ledger.CreatePurge(ctx, ledger.Purge{
+			ID: id, State: ledger.PurgeRunning, By: "jo@laptop", Reason: "a reason", Filter: ledger.Filter{Workspace: workspace, Run: "0", Until: at},
+			Created: at, Changed: at, Discard: at.Add(7 * 24 * time.Hour),
+		}); err != nil {
+			f.t.Fatal(err)
+		}
+		f.ids["purge of "+string(workspace)] = id
+		if _, err := unbounded.Look(ctx, retention.Request{Workspace: workspace}); err != nil {
+			f.t.Fatal(err)
+		}
+		runs, err := retention.Runs(ctx, f.ledger)
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		f.ids["run of "+string(workspace)] = runs[0].ID
+	}
+	f.diverge(cache.Key{Workspace: "web", Hash: "7"}, cache.Key{Workspace: "docs", Hash: "8"}, cache.Key{Workspace: "web", Hash: "9"})
+	found, _, err := f.ledger.Divergences(ctx, ledger.DivergenceFilter{}, "", 100)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	for _, d := range found {
+		f.ids["divergence of "+string(d.Workspace)] = fmt.Sprint(d.ID)
+	}
+}
+
+// diverge has divergences found, of entries that are gone since.
+func (f *fixture) diverge(keys ...cache.Key) {
+	f.t.Helper()
+	for i, key := range keys {
+		var entries []cache.Entry
+		var gone []cache.Key
+		for k, scope := range []cache.Scope{cache.Trusted, "pr/19"} {
+			key.Scope = scope
+			entries = append(entries, cache.Entry{Key: key, Record: cache.Record{
+				Size: 10, SHA256: artifact.Digest{byte(k)}, Content: artifact.Digest{byte(k)}, Created: start.Add(time.Duration(i) * time.Hour),
+				Producer: cache.Producer{Kind: trust.ProducerCI, RunID: fmt.Sprint(200 + k), RepositoryID: "456789"},
+			}})
+			gone = append(gone, key)
+		}
+		if err := f.ledger.RecordEntries(f.t.Context(), entries); err != nil {
+			f.t.Fatal(err)
+		}
+		if _, err := f.ledger.FindDivergences(f.t.Context(), 100); err != nil {
+			f.t.Fatal(err)
+		}
+		if err := f.ledger.ForgetEntries(f.t.Context(), gone); err != nil {
+			f.t.Fatal(err)
+		}
+	}
 }
 
 // session makes a session in the workspace web.
@@ -184,7 +261,14 @@ func (f *fixture) open(auth Authenticator, p *policy.Policy) {
 	if err != nil {
 		f.t.Fatal(err)
 	}
+	f.collector = retention.New(retention.Options{
+		Ledger: f.ledger, Store: sealed, Now: func() time.Time { return now }, Replica: "replica", Interval: time.Hour,
+		Limits: func(cache.Workspace) retention.Limits {
+			return retention.Limits{Others: retention.Ages{MaxAge: time.Hour}}
+		},
+	})
 	local := admin.New(admin.Options{
+		Collector: f.collector, AuditKeys: testAuditKeys,
 		EndScope: func(ctx context.Context, workspace cache.Workspace, scope cache.Scope) (out admin.DeletedScope, err error) {
 			for entry, err := range sealed.List(ctx, workspace) {
 				if err != nil || entry.Key.Scope != scope {

@@ -262,31 +262,46 @@ func (k *Keeper) trim(ctx context.Context, before time.Time) error {
 	}
 }
 
-// Read gives a verifier the rows behind the one with that number, each with its seals behind it, to the end of the chain.
-func Read(ctx context.Context, chain interface {
+// Reading is what [Read] reads.
+type Reading interface {
 	AuditChain(ctx context.Context, after int64, limit int) ([]Row, []Seal, error)
-}, after int64, v interface {
-	Row(*Row)
-	Seal(*Seal)
-}) error {
-	for {
-		rows, seals, err := chain.AuditChain(ctx, after, page)
-		if err != nil {
+}
+
+// Taker takes rows and seals in their order. A [*Verifier] is one.
+type Taker interface {
+	Row(row *Row)
+	Seal(seal *Seal)
+}
+
+// Read gives a verifier the rows behind the one with that number, each with its seals behind it, to the end of the chain.
+func Read(ctx context.Context, chain Reading, after int64, v Taker) error {
+	for more := true; more; {
+		var err error
+		if after, more, err = ReadPage(ctx, chain, after, page, v); err != nil {
 			return err
 		}
-		for i := range rows {
-			for len(seals) > 0 && seals[0].Seq < rows[i].Seq {
-				v.Seal(&seals[0])
-				seals = seals[1:]
-			}
-			v.Row(&rows[i])
-		}
-		for i := range seals {
-			v.Seal(&seals[i])
-		}
-		if len(rows) < page {
-			return nil
-		}
-		after = rows[len(rows)-1].Seq
 	}
+	return nil
+}
+
+// ReadPage is Read for at most limit rows. It returns the number of the last row, behind which the next page begins, and whether there may be one.
+func ReadPage(ctx context.Context, chain Reading, after int64, limit int, v Taker) (last int64, more bool, err error) {
+	rows, seals, err := chain.AuditChain(ctx, after, limit)
+	if err != nil {
+		return after, false, err
+	}
+	for i := range rows {
+		for len(seals) > 0 && seals[0].Seq < rows[i].Seq {
+			v.Seal(&seals[0])
+			seals = seals[1:]
+		}
+		v.Row(&rows[i])
+	}
+	for i := range seals {
+		v.Seal(&seals[i])
+	}
+	if len(rows) < limit {
+		return after, false, nil
+	}
+	return rows[len(rows)-1].Seq, true, nil
 }

@@ -58,7 +58,7 @@ type Recorder struct {
 	log     *slog.Logger
 	metrics *metrics
 
-	queue   chan Event
+	queue   chan *Event // of pointers, as most of it is empty most of the time
 	closed  atomic.Bool
 	closing chan struct{}
 	done    chan struct{}
@@ -99,7 +99,7 @@ func Start(sink Sink, options Options) *Recorder {
 	options.Interval = cmp.Or(options.Interval, DefaultInterval)
 	r := &Recorder{
 		sink: sink, opts: options, log: options.Logger,
-		queue: make(chan Event, options.Queue), closing: make(chan struct{}), done: make(chan struct{}),
+		queue: make(chan *Event, options.Queue), closing: make(chan struct{}), done: make(chan struct{}),
 	}
 	if r.log == nil {
 		r.log = slog.New(slog.DiscardHandler)
@@ -120,7 +120,7 @@ func (r *Recorder) Note(e Event) {
 func (r *Recorder) enqueue(e Event) {
 	if !r.closed.Load() {
 		select {
-		case r.queue <- e:
+		case r.queue <- &e:
 			return
 		default:
 		}

@@ -30,12 +30,32 @@ func (e *Event) row() Row {
 	}
 }
 
+// isClean tells of most texts that clean would change nothing of them.
+func isClean(s string) bool {
+	if len(s) > maxText-4 {
+		return false
+	}
+	for i := range len(s) {
+		if c := s[i]; c == 0 || c == '\\' || c >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
+}
+
 // clean makes a text one that every database and JSON can hold: bytes that are no UTF-8, and NUL, become \x and two digits, and a backslash two of
 // them, so that different texts stay different. What is too long is cut, which shows.
 func clean(s string) string {
 	if trust.HoldsToken(s) || strings.Contains(s, "eyJ") && strings.Count(s, ".") >= 2 {
 		return redacted
 	}
+	if isClean(s) {
+		return s
+	}
+	return cleaned(s)
+}
+
+func cleaned(s string) string {
 	var b strings.Builder
 	for i := 0; i < len(s); {
 		if b.Len() > maxText-4 {

@@ -29,7 +29,7 @@ func (r *Recorder) collect() (batch []Event, more bool) {
 	defer look.Stop()
 	select {
 	case e := <-r.queue:
-		batch = append(batch, e)
+		batch = append(batch, *e)
 	case <-look.C:
 		return nil, true
 	case <-r.closing:
@@ -40,7 +40,7 @@ func (r *Recorder) collect() (batch []Event, more bool) {
 	for len(batch) < r.opts.Batch {
 		select {
 		case e := <-r.queue:
-			batch = append(batch, e)
+			batch = append(batch, *e)
 		case <-timer.C:
 			return batch, true
 		case <-r.closing:
@@ -55,7 +55,7 @@ func (r *Recorder) drain(batch []Event) (_ []Event, more bool) {
 	for len(batch) < r.opts.Batch {
 		select {
 		case e := <-r.queue:
-			batch = append(batch, e)
+			batch = append(batch, *e)
 		default:
 			return batch, false
 		}

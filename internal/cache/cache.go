@@ -178,9 +178,9 @@ func (c *Cache) open(ctx context.Context, key Key) (*Object, error) {
 			return obj, nil
 		}
 	}
-	ctx, stop := c.within(ctx)
+	ctx, watch := c.within(ctx)
 	obj, err := c.store.Open(ctx, key)
-	if late := stop(); late != nil && err == nil {
+	if late := watch.stop(); late != nil && err == nil {
 		obj.Close() // its context ends, and its body may hang on that
 		err = late
 	}
@@ -191,9 +191,9 @@ func (c *Cache) open(ctx context.Context, key Key) (*Object, error) {
 }
 
 func (c *Cache) create(ctx context.Context, key Key) (Draft, error) {
-	ctx, stop := c.within(ctx)
+	ctx, watch := c.within(ctx)
 	draft, err := c.store.Create(ctx, key)
-	if late := stop(); late != nil && err == nil {
+	if late := watch.stop(); late != nil && err == nil {
 		draft.Abort()
 		err = late
 	}
@@ -204,38 +204,67 @@ func (c *Cache) create(ctx context.Context, key Key) (Draft, error) {
 }
 
 func (c *Cache) commit(ctx context.Context, draft Draft, record Record) error {
-	ctx, stop := c.within(ctx)
+	ctx, watch := c.within(ctx)
 	err := draft.Commit(ctx, record)
-	_ = stop() // a commit that came late is a commit all the same
+	_ = watch.stop() // a commit that came late is a commit all the same
 	return storeError(ctx, err)
 }
 
-// within gives a context that is cancelled unless stop is called in time; if it was not, stop returns the reason, also in the
-// instant before the context knows it. Otherwise the context lives as long as its parent, the request, since a body may be
-// read under it.
-func (c *Cache) within(parent context.Context) (ctx context.Context, stop func() error) {
+// within gives a context that is cancelled unless the watch is stopped in time. Otherwise the context lives as long as its parent, the request, since a body
+// may be read under it.
+func (c *Cache) within(parent context.Context) (context.Context, *watch) {
 	if c.opts.StoreTimeout <= 0 {
-		return parent, func() error { return nil }
+		return parent, nil
 	}
-	late := fmt.Errorf("%w: no answer and no progress within %s", ErrTimeout, c.opts.StoreTimeout)
 	ctx, cancel := context.WithCancelCause(parent)
-	timer := time.AfterFunc(c.opts.StoreTimeout, func() { cancel(late) })
-	var mu sync.Mutex // between Stop and Reset, stop would take a timer that is about to run on for one that has run out
-	ctx = context.WithValue(ctx, progressKey{}, func() {
-		mu.Lock()
-		defer mu.Unlock()
-		if timer.Stop() { // else it is over
-			timer.Reset(c.opts.StoreTimeout)
-		}
-	})
-	return ctx, func() error {
-		mu.Lock()
-		defer mu.Unlock()
-		if timer.Stop() {
-			return nil
-		}
-		return late
+	w := &watch{Context: ctx, cancel: cancel, timeout: c.opts.StoreTimeout}
+	w.timer = time.AfterFunc(w.timeout, w.end)
+	return w, w
+}
+
+// watch is a context of which [Progress] puts the end off.
+type watch struct {
+	context.Context //nolint:containedctx // it is one
+	cancel          context.CancelCauseFunc
+	timeout         time.Duration
+
+	mu    sync.Mutex // between Stop and Reset, stop would take a timer that is about to run on for one that has run out
+	timer *time.Timer
+}
+
+// Value implements [context.Context].
+func (w *watch) Value(key any) any {
+	if key == (progressKey{}) {
+		return w.progress
 	}
+	return w.Context.Value(key)
+}
+
+func (w *watch) late() error {
+	return fmt.Errorf("%w: no answer and no progress within %s", ErrTimeout, w.timeout)
+}
+
+func (w *watch) end() { w.cancel(w.late()) }
+
+func (w *watch) progress() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.timer.Stop() { // else it is over
+		w.timer.Reset(w.timeout)
+	}
+}
+
+// stop ends the watch. If it was not in time, it returns the reason, also in the instant before the context knows it. A nil watch is always in time.
+func (w *watch) stop() error {
+	if w == nil {
+		return nil
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.timer.Stop() {
+		return nil
+	}
+	return w.late()
 }
 
 type progressKey struct{}

@@ -80,7 +80,7 @@ func (l *Ledger) appendLocked(ctx context.Context, tx *sql.Tx, events []audit.Ev
 			values = append(values, `(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`)
 			args = append(args, r.Seq, r.Time.UnixMilli(), string(r.Action), r.Actor, r.Subject, r.Workspace, r.Scope, r.Details, r.Replica, r.Hash[:])
 		}
-		if _, err := tx.ExecContext(ctx, numbered(`
+		if _, err := tx.ExecContext(ctx, l.statements().many(`
 			INSERT INTO audit (seq, time, action, actor, subject, workspace, scope, details, replica, hash) VALUES `+strings.Join(values, `, `)), args...); err != nil {
 			return head, err
 		}

@@ -62,13 +62,15 @@ type statements struct {
 	// producer finds or makes a producer and returns its id. Its parameters are what producerArgs returns.
 	producer     string
 	producerArgs func(row *entryRow) []any
-	// entry records an entry, in the place of what was known of its key, under a new id.
-	entry string
+	// entries records entries of different keys, in the place of what was known of each, under new ids. It is told the rows of values.
+	entries func(rows string) string
 	// scope makes a parameter of a scope, and text one of what producers are searched by.
 	scope func(cache.Scope) any
 	text  func(string) any
 	// position is the function that tells where in a text another one begins, 0 if nowhere.
 	position string
+	// many makes a statement with many parameters, each a question mark in it, that is fast to prepare and to run.
+	many func(statement string) string
 }
 
 type querier interface {
@@ -79,5 +81,4 @@ type rowsQuerier interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 }
 
-const entryColumns = `(scope, hash, size, sha256, content, inflated, members, opaque, created, seal, producer, used)
-	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`
+const entryColumns = `(scope, hash, size, sha256, content, inflated, members, opaque, created, seal, producer, used)`

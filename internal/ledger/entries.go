@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 	"time"
 
 	"github.com/bezoar-cache/bezoar/internal/cache"
@@ -39,7 +40,7 @@ func (l *Ledger) RecordEntries(ctx context.Context, entries []cache.Entry) error
 				return err
 			}
 		}
-		return nil
+		return r.finish(ctx)
 	}))
 }
 
@@ -132,23 +133,37 @@ func nanos(t time.Time) int64 {
 	return t.UnixNano()
 }
 
-// recorder writes entries in a transaction. What many of them have in common it looks up once.
+// entriesChunk is how many entries one statement brings.
+const entriesChunk = 50
+
+// recorder writes entries in a transaction. What many of them have in common it looks up once. They are there after finish.
 type recorder struct {
-	statements             *statements
-	scope, producer, entry *sql.Stmt
-	scopes                 map[[2]string]int64 // by workspace and scope
-	producers              map[[sha256.Size]byte]int64
-	used                   int64 // now, in seconds: what nobody has read yet counts as used when it came in
+	tx              *sql.Tx
+	statements      *statements
+	scope, producer *sql.Stmt
+	scopes          map[[2]string]int64 // by workspace and scope
+	producers       map[[sha256.Size]byte]int64
+	used            int64 // now, in seconds: what nobody has read yet counts as used when it came in
+
+	args   []any // of the entries that wait
+	places map[place]struct{}
+}
+
+// place is where an entry is. One statement cannot bring two for the same.
+type place struct {
+	scope int64
+	hash  cache.Hash
 }
 
 func newRecorder(ctx context.Context, tx *sql.Tx, s *statements, now time.Time) (*recorder, error) {
-	r := &recorder{statements: s, used: now.Unix(), scopes: make(map[[2]string]int64), producers: make(map[[sha256.Size]byte]int64)}
+	r := &recorder{
+		tx: tx, statements: s, used: now.Unix(), scopes: make(map[[2]string]int64), producers: make(map[[sha256.Size]byte]int64), places: make(map[place]struct{}),
+	}
 	// An update that changes nothing makes RETURNING return the id of a row that is there.
-	var errs [3]error
+	var errs [2]error
 	r.scope, errs[0] = tx.PrepareContext(ctx, `
 		INSERT INTO scopes (workspace, scope) VALUES ($1, $2) ON CONFLICT (workspace, scope) DO UPDATE SET scope = excluded.scope RETURNING id`)
 	r.producer, errs[1] = tx.PrepareContext(ctx, s.producer)
-	r.entry, errs[2] = tx.PrepareContext(ctx, s.entry)
 	if err := errors.Join(errs[:]...); err != nil {
 		r.close()
 		return nil, err
@@ -158,7 +173,7 @@ func newRecorder(ctx context.Context, tx *sql.Tx, s *statements, now time.Time) 
 
 // close ends the statements. The end of the transaction would end them too, and tell of what went wrong.
 func (r *recorder) close() {
-	for _, s := range []*sql.Stmt{r.scope, r.producer, r.entry} {
+	for _, s := range []*sql.Stmt{r.scope, r.producer} {
 		if s != nil {
 			_ = s.Close()
 		}
@@ -174,8 +189,28 @@ func (r *recorder) record(ctx context.Context, key cache.Key, row *entryRow) err
 	if err != nil {
 		return err
 	}
-	_, err = r.entry.ExecContext(ctx, scope, string(key.Hash), row.size, row.sha256[:], row.content[:], row.inflated, row.members, row.opaque,
+	at := place{scope, key.Hash}
+	if _, twice := r.places[at]; twice || len(r.places) == entriesChunk {
+		if err := r.finish(ctx); err != nil {
+			return err
+		}
+	}
+	r.places[at] = struct{}{}
+	r.args = append(r.args, scope, string(key.Hash), row.size, row.sha256[:], row.content[:], row.inflated, row.members, row.opaque,
 		row.created, row.seal, producer, r.used)
+	return nil
+}
+
+// finish writes the entries that wait.
+func (r *recorder) finish(ctx context.Context) error {
+	if len(r.places) == 0 {
+		return nil
+	}
+	const row = `(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	statement := r.statements.many(r.statements.entries(row + strings.Repeat(`, `+row, len(r.places)-1)))
+	_, err := r.tx.ExecContext(ctx, statement, r.args...)
+	clear(r.places)
+	r.args = r.args[:0]
 	return err
 }
 

@@ -32,6 +32,9 @@ func (f *Filter) Match(e *cache.Entry) bool {
 	return true
 }
 
+// Check refuses what cannot be asked for: a text that no database could keep as it is, or an end before the beginning.
+func (f *Filter) Check() error { return f.validate() }
+
 // validate refuses what a database could not keep as it is.
 func (f *Filter) validate() error {
 	for name, text := range map[string]string{"run": f.Run, "token": f.Token, "actor": f.Actor, "repository": f.Repository, "ref": f.Ref} {

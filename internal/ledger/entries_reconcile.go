@@ -180,7 +180,7 @@ func (r *reconciler) settle(ctx context.Context, listed []cache.Entry) error {
 			}
 			r.count(verdict)
 		}
-		return nil
+		return w.finish(ctx)
 	})
 }
 

@@ -148,6 +148,32 @@ func testEntriesComeBackAsTheyWere(t *testing.T, db testDatabase) {
 }
 
 // What entries share goes with the last of them.
+func TestEntriesThatTakeEachOthersPlace(t *testing.T) { onEvery(t, testEntriesThatTakeEachOthersPlace) }
+
+// testEntriesThatTakeEachOthersPlace has keys more than once among what is recorded at once: the last of each counts.
+func testEntriesThatTakeEachOthersPlace(t *testing.T, db testDatabase) {
+	l := db.open(t, t.TempDir())
+	entries := newEntries(3*entriesChunk + 7)
+	var all []cache.Entry
+	for i, e := range entries {
+		if i%3 == 0 {
+			earlier := e
+			earlier.Record.Size++
+			all = append(all, earlier)
+			if i%2 == 0 {
+				all = append(all, earlier)
+			}
+		}
+		all = append(all, e)
+	}
+	record(t, l, all...)
+	got := list(t, l, Filter{}, 1000)
+	slices.Reverse(got)
+	if diff := cmp.Diff(entries, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestNothingUnusedIsKept(t *testing.T) { onEvery(t, testNothingUnusedIsKept) }
 
 func testNothingUnusedIsKept(t *testing.T, db testDatabase) {
@@ -314,6 +340,31 @@ func TestPlans(t *testing.T) {
 	}
 }
 
+// TestSealsArePlanned to be looked for by their hashes, whatever their scope has.
+func TestSealsArePlanned(t *testing.T) {
+	l := openTest(t, t.TempDir())
+	rows, err := l.db.QueryContext(t.Context(), `EXPLAIN QUERY PLAN `+l.sealsQuery(2), "1", "2", 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	var plan []string
+	for rows.Next() {
+		var a, b, c any
+		var step string
+		if err := rows.Scan(&a, &b, &c, &step); err != nil {
+			t.Fatal(err)
+		}
+		plan = append(plan, step)
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Contains(plan, "SEARCH entries USING INDEX sqlite_autoindex_entries_1 (hash=?)") {
+		t.Error(plan)
+	}
+}
+
 func planOf(t *testing.T, l *Ledger, filter *Filter) (plan []string) {
 	t.Helper()
 	where, args := filter.where(l.statements())
@@ -425,16 +476,24 @@ func TestSeals(t *testing.T) { onEvery(t, testSeals) }
 
 func testSeals(t *testing.T, db testDatabase) {
 	l := db.open(t, t.TempDir())
-	all := newEntries(3)
-	record(t, l, all[:2]...)
+	all := newEntries(6 * sealsChunk)
+	// One whose hash is in another scope, too, and one that is only there.
+	for i, scope := range []cache.Scope{"run/1", "run/2"} {
+		all[i].Key.Hash, all[i].Key.Scope = all[5*sealsChunk+i].Key.Hash, scope
+	}
+	known := all[:5*sealsChunk]
+	record(t, l, known...)
 	var got []cache.Entry
 	if err := l.Seals(t.Context(), keysOf(all), func(e cache.Entry) { got = append(got, e) }); err != nil {
 		t.Fatal(err)
 	}
 	var want []cache.Entry
-	for _, e := range all[:2] {
+	for _, e := range known {
 		want = append(want, cache.Entry{Key: e.Key, Record: cache.Record{Seal: e.Record.Seal, Created: e.Record.Created}})
 	}
+	byKey := func(a, b cache.Entry) int { return strings.Compare(a.Key.String(), b.Key.String()) }
+	slices.SortFunc(got, byKey)
+	slices.SortFunc(want, byKey)
 	if diff := cmp.Diff(want, got); diff != "" || want[0].Record.Seal == "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}

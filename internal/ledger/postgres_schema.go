@@ -72,14 +72,17 @@ func (*postgresDatabase) statements() *statements {
 			}
 			return args
 		},
-		entry: `INSERT INTO entries ` + entryColumns + `
-			ON CONFLICT (hash, scope) DO UPDATE SET id = excluded.id, size = excluded.size, sha256 = excluded.sha256, content = excluded.content,
-				inflated = excluded.inflated, members = excluded.members, opaque = excluded.opaque, created = excluded.created, seal = excluded.seal,
-				producer = excluded.producer, used = excluded.used`,
+		entries: func(rows string) string {
+			return `INSERT INTO entries ` + entryColumns + ` VALUES ` + rows + `
+				ON CONFLICT (hash, scope) DO UPDATE SET id = excluded.id, size = excluded.size, sha256 = excluded.sha256, content = excluded.content,
+					inflated = excluded.inflated, members = excluded.members, opaque = excluded.opaque, created = excluded.created, seal = excluded.seal,
+					producer = excluded.producer, used = excluded.used`
+		},
 		scope: func(scope cache.Scope) any { return []byte(scope) },
 		text:  func(text string) any { return postgresText(text) },
 
 		position: "strpos",
+		many:     numbered,
 	}
 }
 

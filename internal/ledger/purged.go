@@ -169,7 +169,7 @@ func (l *Ledger) MarkPurged(ctx context.Context, purge string, entries []PurgedE
 				return err
 			}
 		}
-		return nil
+		return r.finish(ctx)
 	}))
 }
 

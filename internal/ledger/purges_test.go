@@ -114,8 +114,10 @@ func testPurgesAreHeardOf(t *testing.T, db testDatabase) {
 	}
 }
 
-func TestWhatNoPurgeIs(t *testing.T) {
-	l := sqliteDatabase.open(t, t.TempDir())
+func TestWhatNoPurgeIs(t *testing.T) { onEvery(t, testWhatNoPurgeIs) }
+
+func testWhatNoPurgeIs(t *testing.T, db testDatabase) {
+	l := db.open(t, t.TempDir())
 	for name, p := range map[string]Purge{
 		"no end":            {ID: "a", Filter: Filter{Run: "1"}},
 		"control character": newPurge("b", Filter{Run: "1\x00"}),

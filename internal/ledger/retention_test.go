@@ -174,12 +174,14 @@ func testRecordUses(t *testing.T, db testDatabase) {
 }
 
 // An entry of a ledger from before uses were noted comes first, and nobody knows when it was used.
-func TestUsesBeforeUses(t *testing.T) {
+func TestUsesBeforeUses(t *testing.T) { onEvery(t, testUsesBeforeUses) }
+
+func testUsesBeforeUses(t *testing.T, db testDatabase) {
 	dir := t.TempDir()
-	l := openTest(t, dir)
+	l := db.open(t, dir)
 	all := newEntries(3)
 	record(t, l, all...)
-	execute(t, raw(t, dir), `UPDATE entries SET used = 0 WHERE hash = '`+string(all[1].Key.Hash)+`'`)
+	execute(t, db.raw(t, dir), `UPDATE entries SET used = 0 WHERE hash = '`+string(all[1].Key.Hash)+`'`)
 	got := coldest(t, l, retention.Query{Scope: heldScopes(t, l, 10)[0].ID, Before: time.Now().Add(time.Hour)}, 2)
 	if len(got) != 3 || got[0].Key != all[1].Key || !got[0].Used.IsZero() {
 		t.Errorf("%+v", got)

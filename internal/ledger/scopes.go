@@ -19,6 +19,8 @@ type Held struct {
 	Bytes     int64
 	// Newest is when the newest of the entries was made.
 	Newest time.Time
+	// Used is when one of them was last read or came in, to [retention.Granularity]; zero: nobody knows.
+	Used time.Time
 }
 
 // Scopes returns the scopes that hold entries, by workspace and name, at most limit of those that come after the cursor, and the cursor for those that follow; it is
@@ -45,7 +47,7 @@ func (l *Ledger) Scopes(ctx context.Context, workspace cache.Workspace, after Cu
 	defer cancel()
 	defer func() { err = l.explain(ctx, err) }()
 	rows, err := l.db.QueryContext(ctx, numbered(`
-		SELECT s.workspace, s.scope, count(e.id), CAST(coalesce(sum(e.size), 0) AS BIGINT), coalesce(max(e.created), 0)
+		SELECT s.workspace, s.scope, count(e.id), CAST(coalesce(sum(e.size), 0) AS BIGINT), coalesce(max(e.created), 0), coalesce(max(e.used), 0)
 		FROM (SELECT id, workspace, scope FROM scopes `+clause+` ORDER BY workspace, scope LIMIT ?) s LEFT JOIN entries e ON e.scope = s.id
 		GROUP BY s.id, s.workspace, s.scope ORDER BY s.workspace, s.scope`), append(args, limit+1)...)
 	if err != nil {
@@ -60,11 +62,11 @@ func (l *Ledger) Scopes(ctx context.Context, workspace cache.Workspace, after Cu
 		}
 		seen++
 		var h Held
-		var newest int64
-		if err := rows.Scan(&h.Workspace, &h.Scope, &h.Entries, &h.Bytes, &newest); err != nil {
+		var newest, used int64
+		if err := rows.Scan(&h.Workspace, &h.Scope, &h.Entries, &h.Bytes, &newest, &used); err != nil {
 			return nil, "", err
 		}
-		h.Newest = time.Unix(0, newest).UTC()
+		h.Newest, h.Used = time.Unix(0, newest).UTC(), usedTime(used)
 		last = h
 		if h.Entries > 0 { // else it is about to go
 			held = append(held, h)

@@ -32,8 +32,19 @@ func testScopes(t *testing.T, db testDatabase) {
 			want[i].Newest = e.Record.Created
 		}
 	}
+	used := time.Now().Add(48 * time.Hour).UTC().Truncate(time.Second) // after they came in, for sure
+	uses := make(map[cache.Key]time.Time)
+	for i := range want {
+		want[i].Used = used
+	}
+	for _, e := range entries {
+		uses[e.Key] = used
+	}
 	slices.Reverse(entries) // in another order than they are listed
 	if err := l.RecordEntries(t.Context(), entries); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.RecordUses(t.Context(), uses); err != nil {
 		t.Fatal(err)
 	}
 	for _, limit := range []int{1, 2, 3, 4, 1000} {

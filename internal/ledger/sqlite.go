@@ -207,9 +207,11 @@ func (*sqliteFile) statements() *statements {
 		producer: `
 			INSERT INTO producers (digest, producer) VALUES ($1, $2) ON CONFLICT (digest) DO UPDATE SET digest = excluded.digest RETURNING id`,
 		producerArgs: func(row *entryRow) []any { return []any{row.producer[:], row.text} },
-		entry:        `INSERT OR REPLACE INTO entries ` + entryColumns,
+		entries:      func(rows string) string { return `INSERT OR REPLACE INTO entries ` + entryColumns + ` VALUES ` + rows },
 		scope:        func(scope cache.Scope) any { return string(scope) },
 		text:         func(text string) any { return text },
 		position:     "instr",
+		// It looks the name of each parameter up among all others, if it has one.
+		many: func(statement string) string { return statement },
 	}
 }

@@ -42,8 +42,9 @@ func (w *world) is(id string, want ledger.PurgeState) func() bool {
 }
 
 // TestAServerGoesOn with what a command began, takes what came late, and ends what is due.
-func TestAServerGoesOn(t *testing.T) {
-	w := newWorld(t)
+func TestAServerGoesOn(t *testing.T) { onEvery(t, testAServerGoesOn) }
+
+func testAServerGoesOn(t *testing.T, w *world) {
 	w.put("1", "bad", true)
 	p := w.begin("bad")
 	w.look(t, w.servers[0], w.is(p.ID, ledger.PurgeQuarantined))
@@ -88,8 +89,9 @@ func (w *world) putOld(hash, token string) cache.Entry {
 }
 
 // TestTroubleIsTold and the work is tried again.
-func TestTroubleIsTold(t *testing.T) {
-	w := newWorld(t)
+func TestTroubleIsTold(t *testing.T) { onEvery(t, testTroubleIsTold) }
+
+func testTroubleIsTold(t *testing.T, w *world) {
 	w.put("1", "bad", true)
 	p := w.begin("bad")
 	w.faults.fails = func(string, cache.Key) error { return errors.New("the storage is gone") }
@@ -109,7 +111,10 @@ func sealedEntry(t *testing.T, w *world, hash, token string) (cache.Entry, []byt
 
 // TestASpoolBringsNothingThatIsPurged to its key: it goes into quarantine, and comes back from there.
 func TestASpoolBringsNothingThatIsPurged(t *testing.T) {
-	w := newWorld(t)
+	onEvery(t, testASpoolBringsNothingThatIsPurged)
+}
+
+func testASpoolBringsNothingThatIsPurged(t *testing.T, w *world) {
 	b, err := bucket.Open(t.Context(), membucket.New(), bucket.Options{TempDir: t.TempDir()})
 	w.must(err)
 	guarded := purge.Guard(b, b, w.servers[0].Rules, keys)

@@ -11,8 +11,12 @@ import (
 	"github.com/bezoar-cache/bezoar/internal/ledger"
 )
 
-// maxSample is how many entries a plan shows.
-const maxSample = 10
+const (
+	// maxSample is how many entries a plan shows.
+	maxSample = 10
+	// planPage is how many entries are read at once to be counted.
+	planPage = 1000
+)
 
 // Plan is what a purge would take.
 type Plan struct {
@@ -81,7 +85,7 @@ func sorted(shares map[string]*Share) []Share {
 func Known(ctx context.Context, records Records, filter ledger.Filter) iter.Seq2[cache.Entry, error] {
 	return func(yield func(cache.Entry, error) bool) {
 		for after := ledger.Cursor(""); ; {
-			entries, next, err := records.Entries(ctx, filter, after, batch)
+			entries, next, err := records.Entries(ctx, filter, after, planPage)
 			if err != nil {
 				yield(cache.Entry{}, err)
 				return

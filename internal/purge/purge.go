@@ -95,6 +95,24 @@ func BeginDiscard(ctx context.Context, records Records, id string, now time.Time
 	return records.MovePurge(ctx, id, ledger.PurgeDiscarding, now, ledger.PurgeRunning, ledger.PurgeQuarantined)
 }
 
+// BeginResume lets [Engine.Work], here or at a server, go on with a purge, and look again for what the ledger has heard of since. [ledger.ErrNoPurge].
+func BeginResume(ctx context.Context, records Records, id string, now time.Time) (ledger.Purge, error) {
+	p, err := records.FindPurge(ctx, id)
+	if err != nil {
+		return p, err
+	}
+	again := map[ledger.PurgeState]ledger.PurgeState{ledger.PurgeQuarantined: ledger.PurgeRunning, ledger.PurgeDiscarded: ledger.PurgeDiscarding}
+	to, over := again[p.State]
+	if !over {
+		return p, nil
+	}
+	moved, err := records.MovePurge(ctx, id, to, now, p.State)
+	if errors.Is(err, ledger.ErrPurgeState) {
+		return moved, nil // somebody else has begun something, which is gone on with as it is
+	}
+	return moved, err
+}
+
 // purgedEntry is an entry as purges note it.
 func purgedEntry(e cache.Entry, state ledger.PurgedState) ledger.PurgedEntry {
 	return ledger.PurgedEntry{ID: seal.GraveID(e.Key, e.Record), State: state, Entry: e}

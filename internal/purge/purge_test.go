@@ -23,8 +23,9 @@ func (w *world) begin(token string) ledger.Purge {
 }
 
 // TestTheWholeWay: hidden at once, moved, written anew, brought back, taken again and deleted.
-func TestTheWholeWay(t *testing.T) {
-	w := newWorld(t)
+func TestTheWholeWay(t *testing.T) { onEvery(t, testTheWholeWay) }
+
+func testTheWholeWay(t *testing.T, w *world) {
 	w.put("1", "bad", true)
 	w.put("2", "bad", true)
 	w.put("3", "bad", false) // the ledger hears of it late
@@ -94,9 +95,10 @@ func TestTheWholeWay(t *testing.T) {
 }
 
 // TestNothingIsLostOnTheWay breaks each step off, before and after what it does, and goes on.
-func TestNothingIsLostOnTheWay(t *testing.T) {
+func TestNothingIsLostOnTheWay(t *testing.T) { onEvery(t, testNothingIsLostOnTheWay) }
+
+func testNothingIsLostOnTheWay(t *testing.T, w *world) {
 	broken := errors.New("the storage is gone")
-	w := newWorld(t)
 	all := []string{"1", "2", "3"}
 	for _, hash := range all {
 		w.put(hash, "bad", true)
@@ -137,8 +139,9 @@ func TestNothingIsLostOnTheWay(t *testing.T) {
 }
 
 // TestWhatTheLedgerDoesNotKnow is taken from the store itself, and what it knows too much is no error.
-func TestWhatTheLedgerDoesNotKnow(t *testing.T) {
-	w := newWorld(t)
+func TestWhatTheLedgerDoesNotKnow(t *testing.T) { onEvery(t, testWhatTheLedgerDoesNotKnow) }
+
+func testWhatTheLedgerDoesNotKnow(t *testing.T, w *world) {
 	w.put("1", "bad", false)
 	w.put("2", "good", false)
 	gone := w.put("3", "bad", true)
@@ -158,8 +161,9 @@ func TestWhatTheLedgerDoesNotKnow(t *testing.T) {
 	}
 }
 
-func TestAnOrderSaysWhatGoes(t *testing.T) {
-	w := newWorld(t)
+func TestAnOrderSaysWhatGoes(t *testing.T) { onEvery(t, testAnOrderSaysWhatGoes) }
+
+func testAnOrderSaysWhatGoes(t *testing.T, w *world) {
 	for _, f := range []ledger.Filter{{}, {Workspace: "web"}, {Until: noon}} {
 		if _, err := purge.Begin(t.Context(), w.ledger, purge.Order{Filter: f}, noon); !errors.Is(err, purge.ErrNoSelector) {
 			t.Errorf("%+v: %v", f, err)

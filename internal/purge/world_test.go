@@ -69,11 +69,26 @@ func (f *faults) Restore(ctx context.Context, name string, e cache.Entry) error 
 	return errors.Join(err, f.try("restored", e.Key))
 }
 
-func newWorld(t *testing.T) *world {
+// database opens an empty ledger.
+type database struct {
+	name string
+	open func(t *testing.T) (*ledger.Ledger, error)
+}
+
+// onEvery runs a test over a ledger in every database: in SQLite always, in PostgreSQL with the tag e2e.
+func onEvery(t *testing.T, test func(t *testing.T, w *world)) {
+	t.Helper()
+	sqlite := database{"SQLite", func(t *testing.T) (*ledger.Ledger, error) { return ledger.Open(t.Context(), t.TempDir()) }}
+	for _, db := range append([]database{sqlite}, moreDatabases...) {
+		t.Run(db.name, func(t *testing.T) { test(t, newWorld(t, db)) })
+	}
+}
+
+func newWorld(t *testing.T, db database) *world {
 	t.Helper()
 	w := &world{t: t, now: noon.Add(time.Hour)}
 	var err error
-	if w.ledger, err = ledger.Open(t.Context(), t.TempDir()); err != nil {
+	if w.ledger, err = db.open(t); err != nil {
 		t.Fatal(err)
 	}
 	if w.dir, err = fs.Open(t.TempDir(), fs.Options{}); err != nil {

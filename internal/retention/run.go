@@ -13,6 +13,7 @@ func (r *Runner) Run(ctx context.Context) {
 	defer timer.Stop()
 	room := time.NewTicker(lookInterval)
 	defer room.Stop()
+	defer r.abandon(ctx)
 	var next time.Time // no early look before
 	for {
 		early := true
@@ -21,6 +22,9 @@ func (r *Runner) Run(ctx context.Context) {
 			return
 		case <-timer.C:
 			early = false
+		case b := <-r.asked:
+			r.goOn(ctx, b)
+			continue
 		case <-r.full:
 		case <-room.C:
 			if !r.lacksRoom() {
@@ -58,6 +62,24 @@ func (r *Runner) once(ctx context.Context, early bool) {
 	if errors.Is(err, ErrBusy) || ctx.Err() != nil {
 		return
 	}
+	r.looked(began, report, err)
+}
+
+// goOn does what somebody asked for.
+func (r *Runner) goOn(ctx context.Context, b *begun) {
+	r.log.Info("somebody asked for entries beyond the bounds to be removed", "run", b.run.ID, "by", b.run.By, "workspace", string(b.run.Workspace))
+	began := time.Now()
+	report, err := b.finish(ctx)
+	switch {
+	case ctx.Err() != nil:
+	case b.run.Workspace == "":
+		r.looked(began, report, err)
+	default: // says nothing of the store as a whole
+		r.tell(report, time.Since(began), err)
+	}
+}
+
+func (r *Runner) looked(began time.Time, report Report, err error) {
 	took := time.Since(began)
 	r.metrics.looked(r.opts.Now(), took, report, err)
 	r.judge(report, err)

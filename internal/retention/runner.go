@@ -49,6 +49,8 @@ type Options struct {
 	Interval, Delay time.Duration
 	// Done is told of each look that removed something, at its end. Nil: nobody is.
 	Done func(context.Context, Report)
+	// Replica names the server in what is noted of its runs.
+	Replica string
 	// Logger is told of what went, and of trouble. Nil: nobody is.
 	Logger *slog.Logger
 	// Registerer takes the metrics. Nil: nothing is counted.
@@ -64,6 +66,7 @@ type Runner struct {
 	metrics *metrics
 	holder  string
 	full    chan struct{} // somebody saw a full disk
+	asked   chan *begun   // by [Runner.Ask]
 	trouble atomic.Pointer[error]
 	looking sync.Mutex // held while this one removes: a lease does not tell its holder's hands apart
 }
@@ -78,7 +81,7 @@ func New(options Options) *Runner {
 	if options.Limits == nil {
 		options.Limits = func(cache.Workspace) Limits { return Limits{} }
 	}
-	r := &Runner{opts: options, log: options.Logger, metrics: newMetrics(options.Registerer), holder: rand.Text(), full: make(chan struct{}, 1)}
+	r := &Runner{opts: options, log: options.Logger, metrics: newMetrics(options.Registerer), holder: rand.Text(), full: make(chan struct{}, 1), asked: make(chan *begun, 1)}
 	if r.log == nil {
 		r.log = slog.New(slog.DiscardHandler)
 	}
@@ -93,12 +96,16 @@ type Request struct {
 	Workspace cache.Workspace
 	// Each is told of each entry. Nil: nobody is.
 	Each func(Entry, Reason)
+	// By says who asks for it, for people; empty: nobody does.
+	By string
+	// Done is told in the place of that of [Options]. Nil: that one is.
+	Done func(context.Context, Report)
 	// lately is how long ago a look of another server may be so that there is no need of this one.
 	lately time.Duration
 }
 
 // Look looks at the store once and removes what is beyond its bounds. [ErrBusy], if somebody else does. After any other error the report has what went before.
-func (r *Runner) Look(ctx context.Context, request Request) (report Report, err error) {
+func (r *Runner) Look(ctx context.Context, request Request) (Report, error) {
 	if request.DryRun {
 		s, err := readState(ctx, r.opts.Ledger)
 		if err != nil {
@@ -106,44 +113,26 @@ func (r *Runner) Look(ctx context.Context, request Request) (report Report, err 
 		}
 		return r.look(ctx, request, s.next(r.opts.Now()), nil)
 	}
-	if !r.looking.TryLock() {
-		return Report{}, ErrBusy
-	}
-	defer r.looking.Unlock()
-	lease := &lease{ledger: r.opts.Ledger, holder: r.holder}
-	if err := lease.take(ctx); err != nil {
-		return Report{}, err
-	}
-	defer func() { err = errors.Join(err, lease.end(ctx)) }()
-	s, err := readState(ctx, r.opts.Ledger)
+	b, err := r.begin(ctx, request)
 	if err != nil {
 		return Report{}, err
 	}
-	now := r.opts.Now()
-	if ago := now.Sub(time.Unix(s.Seen, 0)); request.lately > 0 && ago >= 0 && ago < request.lately {
-		return Report{}, ErrBusy
-	}
-	s = s.next(now)
-	// Before anything goes: a look that is broken off was one, and a gap is a gap for all later looks.
-	if err := writeState(ctx, r.opts.Ledger, s); err != nil {
-		return Report{}, err
-	}
-	report, err = r.look(ctx, request, s, lease.keep)
-	if r.opts.Done != nil && report.Entries > 0 {
-		r.opts.Done(ctx, report)
-	}
-	return report, err
+	return b.finish(ctx)
 }
 
-func (r *Runner) look(ctx context.Context, request Request, s state, keep func(context.Context) error) (Report, error) {
+// look goes through the store. Before each step keep, if there is one, is asked whether to go on; report tells it how far the look is.
+func (r *Runner) look(ctx context.Context, request Request, s state, keep func(ctx context.Context, report func() Report) error) (Report, error) {
 	p := &pass{
-		remover:   remover{ledger: r.opts.Ledger, store: r.opts.Store, dryRun: request.DryRun, keep: keep},
+		remover:   remover{ledger: r.opts.Ledger, store: r.opts.Store, dryRun: request.DryRun},
 		limits:    r.opts.Limits,
 		disk:      r.opts.Disk,
 		workspace: request.Workspace,
 		now:       time.Unix(s.Seen, 0),
 		since:     time.Unix(s.Since, 0),
 		ages:      s.settled().IsZero(),
+	}
+	if keep != nil {
+		p.keep = func(ctx context.Context) error { return keep(ctx, p.report) }
 	}
 	p.each = func(e Entry, reason Reason) {
 		if !request.DryRun {
@@ -189,6 +178,14 @@ func (l *lease) keep(ctx context.Context) error {
 		return nil
 	}
 	return l.take(ctx)
+}
+
+// joined is the first error, with the second one if there is that, too.
+func joined(err, another error) error {
+	if another == nil {
+		return err
+	}
+	return errors.Join(err, another)
 }
 
 // end gives it up, also when ctx is over.

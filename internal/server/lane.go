@@ -244,6 +244,14 @@ func (c *laneConn) Close() error {
 	return c.Conn.Close()
 }
 
+// writeMore is Write for what comes right before a file.
+func (c *laneConn) writeMore(p []byte) (int, error) {
+	if lower, ok := c.Conn.(*stallConn); ok {
+		return lower.writeMore(p)
+	}
+	return c.Write(p)
+}
+
 // ReadFrom keeps the way open for sendfile.
 func (c *laneConn) ReadFrom(r io.Reader) (int64, error) {
 	if lower, ok := c.Conn.(io.ReaderFrom); ok {

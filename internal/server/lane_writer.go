@@ -7,6 +7,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"github.com/bezoar-cache/bezoar/internal/cache"
 )
 
 // laneWriter writes the answer to a plain request: one that has a Content-Length, as all those of the handler have.
@@ -118,17 +120,32 @@ func (w *laneWriter) ReadFrom(r io.Reader) (int64, error) {
 	if !w.written {
 		w.WriteHeader(http.StatusOK)
 	}
-	limited, ok := r.(*io.LimitedReader)
-	if !ok || w.head || limited.N > w.left {
+	size, ok := sizeOfFile(r)
+	if !ok || w.head || size > w.left {
 		return io.Copy(struct{ io.Writer }{w}, r)
 	}
-	if w.flush(); w.err != nil {
+	if len(w.buf) > 0 && w.err == nil {
+		_, w.err = w.conn.writeMore(w.buf)
+		w.buf = w.buf[:0]
+	}
+	if w.err != nil {
 		return 0, w.err
 	}
 	n, err := w.conn.ReadFrom(r)
 	w.left -= n
 	w.err = err
 	return n, err
+}
+
+// sizeOfFile is how many bytes of a file r has, if it is a part of one.
+func sizeOfFile(r io.Reader) (int64, bool) {
+	switch part := r.(type) {
+	case *io.LimitedReader:
+		return part.N, true
+	case *cache.FileRange:
+		return part.N, true
+	}
+	return 0, false
 }
 
 func (w *laneWriter) flush() {

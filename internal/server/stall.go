@@ -6,7 +6,10 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"syscall"
 	"time"
+
+	"github.com/bezoar-cache/bezoar/internal/cache"
 )
 
 // stallListener hands out connections on which no write waits longer than timeout for the peer to take a byte. Reads
@@ -32,7 +35,7 @@ func (l *stallListener) Accept() (net.Conn, error) {
 	if err != nil || l.timeout <= 0 {
 		return conn, err
 	}
-	return &stallConn{conn, l.timeout, due(l.rate, l.timeout)}, nil
+	return newStallConn(conn, l.timeout, due(l.rate, l.timeout)), nil
 }
 
 // due is how many bytes have to move in a time at a rate per second, but at least one.
@@ -43,7 +46,16 @@ func due(rate int64, in time.Duration) int64 {
 type stallConn struct {
 	net.Conn
 	timeout time.Duration
-	due     int64 // bytes that the peer has to take in that time
+	due     int64           // bytes that the peer has to take in that time
+	raw     syscall.RawConn // nil where the kernel cannot be asked to send a part of a file
+}
+
+func newStallConn(conn net.Conn, timeout time.Duration, due int64) *stallConn {
+	c := &stallConn{Conn: conn, timeout: timeout, due: due}
+	if below, ok := conn.(syscall.Conn); ok && hasSendRange {
+		c.raw, _ = below.SyscallConn()
+	}
+	return c
 }
 
 // stallChunk is what one deadline is set for: little enough that a slow peer takes some of it in time, and enough for sendfile to be
@@ -73,6 +85,9 @@ func (c *stallConn) Write(p []byte) (written int, err error) {
 // ReadFrom keeps the way open for sendfile: net/http hands over a file here, and the connection below
 // knows how to move it.
 func (c *stallConn) ReadFrom(r io.Reader) (written int64, err error) {
+	if part, ok := r.(*cache.FileRange); ok && c.raw != nil {
+		return c.sendPart(part)
+	}
 	lower, ok := c.Conn.(io.ReaderFrom)
 	limited, isLimited := r.(*io.LimitedReader)
 	if !ok || !isLimited {
@@ -95,6 +110,35 @@ func (c *stallConn) ReadFrom(r io.Reader) (written int64, err error) {
 		}
 	}
 	return written, nil
+}
+
+// sendPart is ReadFrom for a file that others may be sending, too.
+func (c *stallConn) sendPart(part *cache.FileRange) (written int64, err error) {
+	for part.N > 0 {
+		if err := c.SetWriteDeadline(time.Now().Add(c.timeout)); err != nil {
+			return written, err
+		}
+		size := min(part.N, stallChunk)
+		n, err := sendRange(c.raw, part.File, part.Off, size)
+		written += n
+		part.Off += n
+		part.N -= n
+		if err != nil && !c.slow(n, size, err) || n == 0 {
+			return written, err
+		}
+	}
+	return written, nil
+}
+
+// writeMore is Write for what comes right before something else: the kernel may send them together.
+func (c *stallConn) writeMore(p []byte) (int, error) {
+	if c.raw == nil {
+		return c.Write(p)
+	}
+	if err := c.SetWriteDeadline(time.Now().Add(c.timeout)); err != nil {
+		return 0, err
+	}
+	return sendMore(c.raw, p)
 }
 
 // CloseWrite lets net/http end a connection so that the peer still reads the answer.

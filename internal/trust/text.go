@@ -115,8 +115,17 @@ func looksLikeID(s string) bool {
 	return err == nil
 }
 
+const digits62 = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+// checksum is base62 of the CRC-32, without the detour by large numbers: every request has its token checked.
 func checksum(s string) string {
-	return base62(big.NewInt(int64(crc32.ChecksumIEEE([]byte(s)))), sumLength)
+	n := crc32.ChecksumIEEE([]byte(s))
+	var b [sumLength]byte
+	for i := range b {
+		b[len(b)-1-i] = digits62[n%62]
+		n /= 62
+	}
+	return string(b[:])
 }
 
 func base62(n *big.Int, width int) string {

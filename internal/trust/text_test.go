@@ -3,6 +3,8 @@ package trust
 import (
 	"crypto/sha256"
 	"errors"
+	"hash/crc32"
+	"math/big"
 	"regexp"
 	"strings"
 	"testing"
@@ -121,3 +123,12 @@ var malformedText = regexp.MustCompile(`^(this is no token of bezoar: those begi
 	`|the token has \d+ characters where 53 are due: it was cut, or something was pasted to it` +
 	`|the token has a character other than letters and digits: it was pasted wrongly` +
 	`|the token's checksum does not fit: it was mistyped or pasted wrongly)$`)
+
+func TestChecksumIsBase62(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		s := rapid.String().Draw(t, "text")
+		if got, want := checksum(s), base62(big.NewInt(int64(crc32.ChecksumIEEE([]byte(s)))), sumLength); got != want {
+			t.Fatalf("%q, want %q", got, want)
+		}
+	})
+}

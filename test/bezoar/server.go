@@ -42,7 +42,13 @@ type Server struct {
 // ended with the test at the latest; if the test failed, its log is shown.
 func (b Binary) Serve(tb testing.TB, data string, args ...string) *Server {
 	tb.Helper()
-	args = append([]string{"serve", "--data", data, "--listen", "127.0.0.1:0", "--log-format", "json"}, args...)
+	return b.ServeAt(tb, "127.0.0.1:0", data, args...)
+}
+
+// ServeAt is [Binary.Serve] at an address, such as that of a server that was killed.
+func (b Binary) ServeAt(tb testing.TB, addr, data string, args ...string) *Server {
+	tb.Helper()
+	args = append([]string{"serve", "--data", data, "--listen", addr, "--log-format", "json"}, args...)
 	// Not the test's context: that one ends before Cleanup, which stops the server in good order.
 	return serve(tb, b.Command(context.Background(), args...))
 }

@@ -1,5 +1,5 @@
 // Package emulator starts storage servers for Go tests: versitygw and MinIO speak S3, fake-gcs-server Google Cloud Storage, azurite Azure
-// Blob. Each listens on a free port of 127.0.0.1, keeps what it has in a directory of the test, and ends with the test; if that failed, the server's
+// Blob. Beside them, nginx stands in front of servers of bezoar. Each listens on a free port of 127.0.0.1, keeps what it has in a directory of the test, and ends with the test; if that failed, the server's
 // log is shown.
 //
 //	s3 := emulator.Versity(t)
@@ -14,6 +14,7 @@
 package emulator
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -50,6 +51,8 @@ type Server struct {
 	health func(addr string) string
 	client *http.Client
 	log    *tail
+	// ending is the signal that ends it, if that is not SIGKILL.
+	ending syscall.Signal
 
 	mu      sync.Mutex // guards what a restart replaces
 	process *os.Process
@@ -93,7 +96,7 @@ func (s *Server) run(ctx context.Context) error {
 	cmd := s.command(host, port)
 	cmd.Stdout, cmd.Stderr = s.log, s.log
 	cmd.WaitDelay = 10 * time.Second
-	dieWithParent(cmd)
+	dieWithParent(cmd, s.endingSignal())
 
 	started, exited := make(chan error, 1), make(chan struct{})
 	go func() {
@@ -184,9 +187,11 @@ func (s *Server) Kill() {
 	if process == nil {
 		return
 	}
-	_ = process.Kill() // an error means that it has ended already
+	_ = process.Signal(s.endingSignal()) // an error means that it has ended already
 	<-exited
 }
+
+func (s *Server) endingSignal() syscall.Signal { return cmp.Or(s.ending, syscall.SIGKILL) }
 
 // Restart starts the server again after [Server.Kill], with the same address and data.
 func (s *Server) Restart(tb testing.TB) {

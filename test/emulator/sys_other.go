@@ -2,7 +2,10 @@
 
 package emulator
 
-import "os/exec"
+import (
+	"os/exec"
+	"syscall"
+)
 
 // dieWithParent does nothing: only Linux can do it. After a test's timeout, servers are left over.
-func dieWithParent(*exec.Cmd) {}
+func dieWithParent(*exec.Cmd, syscall.Signal) {}

@@ -5,6 +5,7 @@ package replicas_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -44,6 +45,7 @@ type fleet struct {
 	github   *oidctest.Issuer
 	ledger   string
 	servers  []*bezoar.Server
+	data     string // of commands that work on artifacts; they have none to remember
 }
 
 func newFleet(t *testing.T) *fleet {
@@ -75,7 +77,7 @@ func (f *fleet) command(t *testing.T, args ...string) ([]byte, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	out, err := f.binary.Command(ctx, append(args, "--data", "/nonexistent")...).Output()
+	out, err := f.binary.Command(ctx, append(args, "--data", cmp.Or(f.data, "/nonexistent"))...).Output()
 	if exit, ok := errors.AsType[interface {
 		error
 		ExitCode() int

@@ -124,3 +124,108 @@ func (c *Client) Inspect(ctx context.Context, key cache.Key, look admin.Look) (*
 	q := url.Values{"members": {strconv.Itoa(look.Members)}, "archive": {strconv.FormatBool(look.Archive)}}
 	return get[*admin.Inspection](ctx, c, q, "workspaces", string(key.Workspace), "scopes", string(key.Scope), "entries", string(key.Hash))
 }
+
+// PlanPurge implements [admin.Service].
+func (c *Client) PlanPurge(ctx context.Context, asked admin.NewPurge) (admin.PurgePlan, error) {
+	return post[admin.PurgePlan](ctx, c, nil, asked, "purges", "plan")
+}
+
+// OrderPurge implements [admin.Service].
+func (c *Client) OrderPurge(ctx context.Context, asked admin.NewPurge) (admin.Purge, error) {
+	return post[admin.Purge](ctx, c, nil, asked, "purges")
+}
+
+// Purges implements [admin.Service].
+func (c *Client) Purges(ctx context.Context, page admin.Page) (admin.Purges, error) {
+	return get[admin.Purges](ctx, c, pageQuery(page), "purges")
+}
+
+// Purge implements [admin.Service].
+func (c *Client) Purge(ctx context.Context, id string) (admin.Purge, error) {
+	return get[admin.Purge](ctx, c, nil, "purges", id)
+}
+
+// UndoPurge implements [admin.Service].
+func (c *Client) UndoPurge(ctx context.Context, id string) (admin.Purge, error) {
+	return post[admin.Purge](ctx, c, nil, nil, "purges", id, "undo")
+}
+
+// DiscardPurge implements [admin.Service].
+func (c *Client) DiscardPurge(ctx context.Context, id string) (admin.Purge, error) {
+	return post[admin.Purge](ctx, c, nil, nil, "purges", id, "discard")
+}
+
+// ResumePurge implements [admin.Service].
+func (c *Client) ResumePurge(ctx context.Context, id string) (admin.Purge, error) {
+	return post[admin.Purge](ctx, c, nil, nil, "purges", id, "resume")
+}
+
+// PlanGC implements [admin.Service].
+func (c *Client) PlanGC(ctx context.Context, workspace cache.Workspace, list int) (admin.Collection, error) {
+	q := url.Values{}
+	set(q, "workspace", string(workspace))
+	if list > 0 {
+		q.Set("list", strconv.Itoa(list))
+	}
+	return get[admin.Collection](ctx, c, q, "gc", "plan")
+}
+
+// RunGC implements [admin.Service].
+func (c *Client) RunGC(ctx context.Context, workspace cache.Workspace) (admin.GCRun, error) {
+	q := url.Values{}
+	set(q, "workspace", string(workspace))
+	return post[admin.GCRun](ctx, c, q, nil, "gc", "runs")
+}
+
+// GCRuns implements [admin.Service].
+func (c *Client) GCRuns(ctx context.Context, page admin.Page) (admin.GCRuns, error) {
+	return get[admin.GCRuns](ctx, c, pageQuery(page), "gc", "runs")
+}
+
+// GCRun implements [admin.Service].
+func (c *Client) GCRun(ctx context.Context, id string) (admin.GCRun, error) {
+	return get[admin.GCRun](ctx, c, nil, "gc", "runs", id)
+}
+
+// Divergences implements [admin.Service].
+func (c *Client) Divergences(ctx context.Context, filter ledger.DivergenceFilter, page admin.Page) (admin.Divergences, error) {
+	q := pageQuery(page)
+	for name, value := range map[string]string{
+		"workspace": string(filter.Workspace), "scope": string(filter.Scope), "hash": string(filter.Hash), "level": string(filter.Level),
+		"since": timeText(filter.Since), "until": timeText(filter.Until),
+	} {
+		set(q, name, value)
+	}
+	return get[admin.Divergences](ctx, c, q, "divergences")
+}
+
+// Divergence implements [admin.Service].
+func (c *Client) Divergence(ctx context.Context, id int64) (admin.Divergence, error) {
+	return get[admin.Divergence](ctx, c, nil, "divergences", strconv.FormatInt(id, 10))
+}
+
+// AuditEvents implements [admin.Service].
+func (c *Client) AuditEvents(ctx context.Context, filter ledger.AuditFilter, page admin.Page) (admin.Events, error) {
+	q := pageQuery(page)
+	for name, value := range map[string]string{
+		"action": string(filter.Action), "workspace": string(filter.Workspace), "actor": filter.Actor, "since": timeText(filter.Since), "until": timeText(filter.Until),
+	} {
+		set(q, name, value)
+	}
+	return get[admin.Events](ctx, c, q, "audit", "events")
+}
+
+// AuditLines implements [admin.Service].
+func (c *Client) AuditLines(ctx context.Context, page admin.Page) (admin.AuditLines, error) {
+	return get[admin.AuditLines](ctx, c, pageQuery(page), "audit", "lines")
+}
+
+// AuditHead implements [admin.Service].
+func (c *Client) AuditHead(ctx context.Context) (admin.AuditHead, error) {
+	return get[admin.AuditHead](ctx, c, nil, "audit", "head")
+}
+
+// SealAudit implements [admin.Service].
+func (c *Client) SealAudit(ctx context.Context) (admin.AuditHead, error) {
+	return post[admin.AuditHead](ctx, c, nil, nil, "audit", "head")
+}

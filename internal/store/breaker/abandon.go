@@ -27,7 +27,7 @@ func abandon[T any](ctx context.Context, b *Breaker, do func() (T, error), drop 
 		return result, false, fmt.Errorf("%w: %d of them", errHangs, n)
 	}
 	came := make(chan answer[T], 1)
-	go func() { came <- protect(do) }()
+	b.workers.do(func() { came <- protect(do) })
 	select {
 	case a := <-came:
 		result, err = a.hear()

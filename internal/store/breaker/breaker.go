@@ -57,6 +57,7 @@ type Breaker struct {
 	circuits map[string]*circuit
 	metrics  *metrics
 	left     atomic.Int64 // calls that were left behind and have not returned
+	workers  workers
 }
 
 // New makes a Breaker whose circuits are closed. [Breaker.Over] or [Breaker.OverRemote] is to be called once, and then [Breaker.Run].
@@ -96,6 +97,8 @@ func (b *Breaker) Degraded() error {
 
 // Run probes open circuits until ctx ends. Circuits that nothing can probe are tried by whoever asks.
 func (b *Breaker) Run(ctx context.Context) {
+	b.workers.begin()
+	defer b.workers.end()
 	var running sync.WaitGroup
 	for _, c := range b.circuits {
 		if c.probe != nil {

@@ -27,7 +27,7 @@ func (s *Store) Open(ctx context.Context, key cache.Key) (*cache.Object, error) 
 func (s *Store) object(f *found) *cache.Object {
 	return &cache.Object{
 		Entry:    f.entry,
-		Body:     newBody(f),
+		Body:     s.newBody(f),
 		SetAside: func(reason string) error { return s.setAsideOpen(f, reason) },
 	}
 }
@@ -158,18 +158,49 @@ func (s *Store) verifyBody(ctx context.Context, f *found, moved func()) error {
 
 // body reads the first bytes of a file.
 type body struct {
-	file *os.File
-	left int64
-	size int64
+	file  *os.File
+	left  int64
+	size  int64
+	info  fs.FileInfo // of the file, when it was opened
+	local bool        // it lies on a disk of this machine
 }
 
 var (
-	_ io.WriterTo = (*body)(nil)
-	_ io.ReaderAt = (*body)(nil)
+	_ io.WriterTo    = (*body)(nil)
+	_ io.ReaderAt    = (*body)(nil)
+	_ cache.FileBody = (*body)(nil)
 )
 
 func newBody(f *found) *body {
-	return &body{file: f.file, left: f.entry.Record.Size, size: f.entry.Record.Size}
+	return &body{file: f.file, left: f.entry.Record.Size, size: f.entry.Record.Size, info: f.info}
+}
+
+func (s *Store) newBody(f *found) *body {
+	b := newBody(f)
+	b.local = s.local
+	return b
+}
+
+// File implements [cache.FileBody].
+func (b *body) File() *os.File {
+	if !b.local {
+		return nil
+	}
+	return b.file
+}
+
+// Unchanged implements [cache.FileBody]. What a local file system knows of an open file is in memory.
+func (b *body) Unchanged() bool {
+	was, ok := identityOf(b.info)
+	if !ok || !b.local {
+		return false
+	}
+	info, err := b.file.Stat()
+	if err != nil {
+		return false
+	}
+	is, ok := identityOf(info)
+	return ok && is == was
 }
 
 func (b *body) Read(p []byte) (int, error) {

@@ -58,6 +58,7 @@ type Store struct {
 	session *session
 	owner   *os.File // nil unless the directory is this store's alone
 	memo    *memo
+	local   bool          // it lies on a disk of this machine
 	buffers sync.Pool     // *[verifyChunk]byte
 	drafts  atomic.Uint64 // counts drafts, for names
 	looked  atomic.Int64  // when it was last seen to be there, in nanoseconds since 1970
@@ -112,6 +113,7 @@ func Open(dir string, options Options) (*Store, error) {
 			return nil, trouble("make the store's directory", err)
 		}
 	}
+	s.local = isLocal(s.entries)
 	if options.Alone {
 		if err := s.takeAlone(); err != nil {
 			return nil, err

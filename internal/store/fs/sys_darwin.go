@@ -38,3 +38,6 @@ func room(dir string) (int64, error) {
 	}
 	return int64(stat.Bavail) * int64(stat.Bsize), nil
 }
+
+// isLocal reports whether dir is known to lie on a disk of this machine.
+func isLocal(string) bool { return false }

@@ -39,3 +39,22 @@ func room(dir string) (int64, error) {
 	}
 	return int64(stat.Bavail) * stat.Bsize, nil
 }
+
+// localKinds are file systems on disks of this machine, or in its memory, by the magic numbers of statfs(2): what they know of an open file is in memory. A
+// network's may have to ask for it.
+var localKinds = map[int64]bool{
+	0xEF53:     true, // ext2, ext3, ext4
+	0x58465342: true, // XFS
+	0x9123683E: true, // Btrfs
+	0x2FC12FC1: true, // ZFS
+	0xF2F52010: true, // F2FS
+	0xCA451A4E: true, // bcachefs
+	0x01021994: true, // tmpfs
+}
+
+// isLocal reports whether dir is known to lie on a disk of this machine.
+func isLocal(dir string) bool {
+	var stat syscall.Statfs_t
+	err := ignoringEINTR(func() error { return syscall.Statfs(dir, &stat) })
+	return err == nil && localKinds[int64(stat.Type)&0xFFFFFFFF] //nolint:unconvert // it has 32 bits on some machines
+}

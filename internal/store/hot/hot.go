@@ -1,5 +1,5 @@
-// Package hot keeps small artifacts that were asked for lately in memory. Most artifacts of Nx are small, and thousands of jobs ask for the same ones
-// at once: to open, read and close a file for each costs more than to send it.
+// Package hot keeps small artifacts that were asked for lately in memory, and the files of larger ones open. Most artifacts of Nx are small, and thousands
+// of jobs ask for the same ones at once: to open, read and close a file for each costs more than to send it.
 package hot
 
 import (
@@ -17,8 +17,10 @@ import (
 type Options struct {
 	// Size bounds what is kept, in bytes, of which each artifact takes some [Overhead] beside its own.
 	Size int64
-	// MaxBody bounds an artifact that is kept, in bytes.
+	// MaxBody bounds an artifact that is kept in memory, in bytes.
 	MaxBody int64
+	// Files bounds the files of larger artifacts that are kept open, if they lie on a disk of this machine.
+	Files int
 	// Fresh is how long an artifact is given out before the store is asked for it again: for so long another process may have taken it from
 	// the store without anybody noticing here. 0: [DefaultFresh].
 	Fresh time.Duration
@@ -41,6 +43,7 @@ type store struct {
 	inner cache.Store
 	opts  Options
 	shelf *shelf
+	files *files
 }
 
 // New returns a store that is inner, with copies of its small artifacts in memory. Each was read to its end and found whole before it was kept, its
@@ -57,7 +60,7 @@ func New(inner cache.Store, opts Options) cache.Store {
 	if opts.Gone == nil {
 		opts.Gone = func(cache.Entry) bool { return false }
 	}
-	s := &store{inner: inner, opts: opts, shelf: newShelf(opts.Size)}
+	s := &store{inner: inner, opts: opts, shelf: newShelf(opts.Size), files: newFiles(opts.Files, opts.Fresh, opts.Now)}
 	if opts.Registerer != nil {
 		s.register(opts.Registerer)
 	}
@@ -80,6 +83,10 @@ func (s *store) register(reg prometheus.Registerer) {
 			Name: "bezoar_hot_hits_total",
 			Help: "Artifacts that came from memory.",
 		}, func() float64 { return float64(s.shelf.hits.Load()) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "bezoar_hot_files",
+			Help: "Files of larger artifacts that are kept open.",
+		}, func() float64 { return float64(s.files.count()) }),
 	)
 }
 
@@ -88,11 +95,27 @@ var _ cache.Peeker = (*store)(nil)
 // Peek implements [cache.Peeker].
 func (s *store) Peek(key cache.Key) (*cache.Object, bool) {
 	it := s.shelf.find(key)
-	if it == nil || s.opts.Now().UnixNano() >= it.until.Load() || s.opts.Gone(it.entry) {
+	if it == nil {
+		return s.peekFile(key)
+	}
+	if s.opts.Now().UnixNano() >= it.until.Load() || s.opts.Gone(it.entry) {
 		return nil, false
 	}
 	s.shelf.hits.Add(1)
 	return s.object(it), true
+}
+
+func (s *store) peekFile(key cache.Key) (*cache.Object, bool) {
+	f := s.files.find(key)
+	if f == nil {
+		return nil, false
+	}
+	if s.opts.Gone(f.entry) || !f.body.Unchanged() {
+		f.release()
+		s.files.drop(key)
+		return nil, false
+	}
+	return s.fileObject(f), true
 }
 
 // Open implements [cache.Store].
@@ -100,22 +123,32 @@ func (s *store) Open(ctx context.Context, key cache.Key) (*cache.Object, error) 
 	if obj, ok := s.Peek(key); ok {
 		return obj, nil
 	}
-	began := s.shelf.version(key)
+	began, beganFile := s.shelf.version(key), s.files.version(key)
 	asked := s.opts.Now()
 	obj, err := s.inner.Open(ctx, key)
 	if err != nil {
-		s.shelf.drop(key)
+		s.drop(key)
 		return nil, err
 	}
-	if obj.Record.Size > s.opts.MaxBody || obj.Pending || obj.URL != "" {
-		s.shelf.drop(key)
+	if obj.Pending || obj.URL != "" {
+		s.drop(key)
 		return obj, nil
+	}
+	if obj.Record.Size > s.opts.MaxBody {
+		s.shelf.drop(key)
+		f := openFile(obj)
+		if f == nil {
+			return obj, nil
+		}
+		f.until = asked.Add(s.opts.Fresh).UnixNano()
+		s.files.put(f, beganFile)
+		return s.fileObject(f), nil
 	}
 	defer obj.Close()
 	it := s.shelf.find(key)
 	if it == nil || !same(it.entry.Record, obj.Record) {
 		if it, err = read(obj); err != nil {
-			s.shelf.drop(key)
+			s.drop(key)
 			return nil, err
 		}
 	}
@@ -131,12 +164,12 @@ func (s *store) Create(ctx context.Context, key cache.Key) (cache.Draft, error) 
 	if err != nil {
 		return nil, err
 	}
-	return &draft{d, s.shelf, key}, nil
+	return &draft{d, s, key}, nil
 }
 
 // Delete implements [cache.Store].
 func (s *store) Delete(ctx context.Context, key cache.Key) error {
-	defer s.shelf.drop(key) // and whoever read it meanwhile keeps nothing
+	defer s.drop(key) // and whoever read it meanwhile keeps nothing
 	return s.inner.Delete(ctx, key)
 }
 
@@ -148,13 +181,31 @@ func (s *store) List(ctx context.Context, workspace cache.Workspace) iter.Seq2[c
 // draft is that of the inner store. What is kept under its key was deleted meanwhile, or it could not be committed.
 type draft struct {
 	cache.Draft
-	shelf *shelf
+	store *store
 	key   cache.Key
 }
 
 func (d *draft) Commit(ctx context.Context, record cache.Record) error {
-	defer d.shelf.drop(d.key)
+	defer d.store.drop(d.key)
 	return d.Draft.Commit(ctx, record)
+}
+
+// drop forgets what is kept under a key.
+func (s *store) drop(key cache.Key) {
+	s.shelf.drop(key)
+	s.files.drop(key)
+}
+
+// fileObject gives a file out, of which the caller is a user.
+func (s *store) fileObject(f *file) *cache.Object {
+	obj := f.view()
+	if aside := f.obj.SetAside; aside != nil {
+		obj.SetAside = func(reason string) error {
+			defer s.files.drop(f.entry.Key)
+			return aside(reason)
+		}
+	}
+	return obj
 }
 
 // object gives a copy out.
@@ -176,7 +227,7 @@ func same(a, b cache.Record) bool {
 // setAside takes the very entry that the copy is of out of the way, where it lies.
 func (s *store) setAside(it *item, reason string) error {
 	key := it.entry.Key
-	defer s.shelf.drop(key)
+	defer s.drop(key)
 	obj, err := s.inner.Open(context.Background(), key)
 	if errors.Is(err, cache.ErrNotExist) || errors.Is(err, cache.ErrDamaged) {
 		return nil // it is out of the way
