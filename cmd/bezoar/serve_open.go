@@ -149,7 +149,7 @@ func (a *app) newServer(store cache.Store, operators http.Handler, uploads, down
 		MetricsToken:   a.cfg.MetricsToken.Reveal(),
 		ServeMetrics:   a.cfg.MetricsListen == "",
 		Strict:         a.cfg.OnError == config.ErrorStrict,
-		MaxConnections: a.cfg.MaxConnections,
+		MaxConnections: a.maxConnections(),
 		Uploads:        uploads,
 		Downloads:      downloads,
 		HeaderTimeout:  a.cfg.HeaderTimeout,

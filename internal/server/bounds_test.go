@@ -1,8 +1,10 @@
 package server
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"strings"
@@ -87,6 +89,48 @@ func TestTooManyConnections(t *testing.T) {
 	f.want(http.StatusOK, "GET", "/v1/cache/1", nil, "Authorization", "Bearer main")
 	if err := f.server.Crowded(); err == nil {
 		t.Error("nobody is told")
+	}
+}
+
+// TestConnectionsTakeTurns: when all places are taken by clients who ask again and again, or say nothing, one who waits is served all the same.
+func TestConnectionsTakeTurns(t *testing.T) {
+	for name, begin := range map[string]string{"they ask again and again": "GET /v1/cache/1" + plainHead, "they say nothing": ""} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := newFixture(t, func(o *Options) { o.MaxConnections = 2; o.HeaderTimeout = time.Hour; o.IdleTimeout = time.Hour })
+			places := cap(f.server.crowd.slots)
+			var conns []net.Conn
+			for range places {
+				conn, err := net.Dial("tcp", f.addr)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer conn.Close()
+				conns = append(conns, conn)
+			}
+			for deadline := time.After(10 * time.Second); f.server.crowd.open.Load() < int64(places); {
+				select {
+				case <-deadline:
+					t.Fatalf("%d connections were taken", f.server.crowd.open.Load())
+				case <-time.After(time.Millisecond):
+				}
+			}
+			if begin != "" {
+				for _, conn := range conns {
+					_, _ = io.WriteString(conn, begin)
+				}
+			}
+			one, err := net.Dial("tcp", f.addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer one.Close()
+			_ = one.SetDeadline(time.Now().Add(time.Minute))
+			_, _ = io.WriteString(one, "GET /v1/cache/1"+plainHead)
+			if _, err := http.ReadResponse(bufio.NewReader(one), nil); err != nil {
+				t.Errorf("who waits: %v", err)
+			}
+		})
 	}
 }
 

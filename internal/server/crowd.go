@@ -52,6 +52,13 @@ func (c *crowd) connState(_ net.Conn, state http.ConnState) {
 	}
 }
 
+// full reports whether all places are taken. Connections end with their next answer then, and new ones have to say something soon: clients wait for
+// their turn with the operating system, and whoever keeps a place between his requests, or says nothing, would let them wait for ever.
+func (c *crowd) full() bool { return c.slots != nil && c.open.Load() >= int64(cap(c.slots)) }
+
+// crowdedHeader is how long a connection may take for its first request while all places are taken.
+const crowdedHeader = time.Second
+
 // beyond reports whether a request came over a connection that is one too many. Until somebody has judged its credential, nobody can tell whether
 // it is trusted: so it is read, and answered at once if it is not.
 func (c *crowd) beyond(ctx context.Context) bool { return ctx.Value(beyondKey{}) != nil }

@@ -58,15 +58,24 @@ func (n *lane) connContext(ctx context.Context, conn net.Conn) context.Context {
 	return ctx
 }
 
-// stop ends the connections that rest. Those that are at work end with their answer, since the server is stopping.
+// firstGrace is how long a new connection may take for its first request when the server ends: its client has it on the way, or it would not have
+// connected. It is what net/http gives to its own.
+const firstGrace = 5 * time.Second
+
+// stop ends the connections that rest. Those that are at work end with their answer, since the server is stopping, and new ones with that to their
+// first request.
 func (n *lane) stop() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for c := range n.conns {
 		c.mu.Lock()
 		c.ended = true
-		if !c.busy {
+		switch {
+		case c.busy:
+		case c.used:
 			_ = c.SetReadDeadline(time.Unix(1, 0))
+		default:
+			_ = c.SetReadDeadline(time.Now().Add(firstGrace))
 		}
 		c.mu.Unlock()
 	}
@@ -90,6 +99,7 @@ type laneConn struct {
 
 	mu     sync.Mutex
 	busy   bool // a request is being answered
+	used   bool // a request was answered
 	ended  bool // nothing is to be waited for any more
 	closed bool // Close was called while a request was being answered
 }
@@ -167,17 +177,35 @@ func (c *laneConn) serve(p []byte) (int, error) {
 func (c *laneConn) mayWait(d time.Duration) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return !c.ended && c.SetReadDeadline(after(time.Now(), d)) == nil
+	if c.ended && c.used {
+		return false
+	}
+	switch {
+	case c.ended:
+		d = least(d, firstGrace)
+	case c.lane.server.crowd.full():
+		d = least(d, crowdedHeader)
+	}
+	return c.SetReadDeadline(after(time.Now(), d)) == nil
 }
 
-// answer answers a request. It returns whether another one may come.
+// least is the shorter one; d is none if it is not positive.
+func least(d, other time.Duration) time.Duration {
+	if d <= 0 {
+		return other
+	}
+	return min(d, other)
+}
+
+// answer answers a request. It returns whether another one may come. What was read is answered, also when the server ends: a client whose request is
+// dropped fails its build.
 func (c *laneConn) answer(q *laneRequest) bool {
 	c.mu.Lock()
-	if c.closed || c.ended {
+	if c.closed {
 		c.mu.Unlock()
 		return false
 	}
-	c.busy = true
+	c.busy, c.used = true, true
 	c.mu.Unlock()
 	again := c.handle(q)
 	c.mu.Lock()

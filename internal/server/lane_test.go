@@ -357,3 +357,77 @@ func FuzzPlain(f *testing.F) {
 		}
 	})
 }
+
+// TestTheEndOfTheServerAnswersWhatIsOnItsWay: a request that arrives after the server was told to end, on a connection that was there before, is answered.
+func TestTheEndOfTheServerAnswersWhatIsOnItsWay(t *testing.T) {
+	for name, before := range map[string][]string{
+		"a new connection":             nil,
+		"one that rests":               {"GET /v1/cache/1" + plainHead},
+		"one that rests with net/http": {"GET /v1/cache/1" + plainHead, "GET /livez" + plainHead},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := newFixture(t)
+			f.want(http.StatusOK, http.MethodPut, "/v1/cache/1", artifacttest.Typical(1))
+			conn, err := net.Dial("tcp", f.addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			r := bufio.NewReader(conn)
+			ask := func(request string) *http.Response {
+				t.Helper()
+				_, _ = io.WriteString(conn, request)
+				resp, err := http.ReadResponse(r, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+					t.Fatal(err)
+				}
+				return resp
+			}
+			for _, request := range before {
+				ask(request)
+			}
+			for deadline := time.After(10 * time.Second); f.server.crowd.open.Load() == 0; {
+				select {
+				case <-deadline:
+					t.Fatal("the connection was not taken")
+				case <-time.After(time.Millisecond):
+				}
+			}
+			ended := make(chan error, 1)
+			go func() { ended <- f.server.Shutdown(context.Background(), 0, time.Hour) }()
+			for !f.server.stopping.Load() {
+				<-time.After(time.Millisecond)
+			}
+			if resp := ask("GET /v1/cache/1" + plainHead); resp.StatusCode != http.StatusOK || !resp.Close {
+				t.Errorf("%v", resp)
+			}
+			if err := <-ended; err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// TestTheEndOfTheServerWaitsForAFirstRequest whose client connected just before the listener was closed.
+func TestTheEndOfTheServerWaitsForAFirstRequest(t *testing.T) {
+	f := newFixture(t)
+	conn, err := net.Dial("tcp", f.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	for f.server.crowd.open.Load() == 0 {
+		<-time.After(time.Millisecond)
+	}
+	f.server.stopping.Store(true)
+	f.server.lane.stop()
+	_, _ = io.WriteString(conn, "GET /v1/cache/1"+plainHead)
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil || resp.StatusCode != http.StatusNotFound || !resp.Close {
+		t.Errorf("%v, %v", resp, err)
+	}
+}

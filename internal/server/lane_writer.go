@@ -57,7 +57,7 @@ func (w *laneWriter) WriteHeader(status int) {
 	if w.left, err = strconv.ParseInt(w.header.Get("Content-Length"), 10, 64); err != nil {
 		w.left, w.end = 0, true // a bug; the end of the connection ends the body
 	}
-	if w.header.Get("Connection") != "" || w.conn.lane.server.stopping.Load() {
+	if w.header.Get("Connection") != "" || w.conn.lane.server.ending() {
 		w.end = true
 	}
 	b := append(w.buf, "HTTP/1.1 "...)

@@ -112,7 +112,7 @@ func (s *Server) Handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// A proxy in front may have gone by a Content-Length beside it, which net/http drops: then what follows is no request of its own
 		// (RFC 9112, section 6.1).
-		if len(r.TransferEncoding) > 0 {
+		if len(r.TransferEncoding) > 0 || s.ending() {
 			w.Header().Set("Connection", "close")
 		}
 		// No ServeMux stands before the API: it would redirect doubled slashes.
@@ -133,6 +133,9 @@ func (s *Server) Handler() http.Handler {
 		telemetry.ServeHTTP(w, r)
 	})
 }
+
+// ending reports whether connections end with their next answers.
+func (s *Server) ending() bool { return s.stopping.Load() || s.crowd.full() }
 
 // isAPI reports whether a request is one to the API of operators. An upload never is: to a build whose address ends in /api it is an upload like any other.
 func isAPI(r *http.Request) bool {
@@ -163,16 +166,23 @@ func (s *Server) Serve(l net.Listener, tlsConfig *tls.Config) error {
 	return s.api.Serve(s.lane.over(l))
 }
 
-// Shutdown makes /readyz fail and, after the delay, in which balancers may notice, closes the listeners. The end of ctx ends the
-// delay. Running requests then have the timeout to end in; what still runs after it is cut off, uploads without a trace, and
+// restGrace is how long connections that rest stay open when the server ends. Clients may have sent requests on them that have not arrived; who is
+// answered from then on is told that his connection ends.
+const restGrace = time.Second
+
+// Shutdown makes /readyz fail and, after the delay, in which balancers may notice, closes the listeners. While there are connections, the delay is a second
+// at least, for requests that are on their way. The end of ctx ends the delay. Running requests then have the timeout to end in; what still runs after it is cut off, uploads without a trace, and
 // the error is [context.DeadlineExceeded].
 func (s *Server) Shutdown(ctx context.Context, delay, timeout time.Duration) error {
 	s.stopping.Store(true)
-	s.api.SetKeepAlivesEnabled(false)
+	if s.crowd.open.Load() > 0 {
+		delay = max(delay, restGrace)
+	}
 	select {
 	case <-time.After(delay):
 	case <-ctx.Done():
 	}
+	s.api.SetKeepAlivesEnabled(false)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
 	defer cancel()
 	s.lane.stop()

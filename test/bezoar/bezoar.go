@@ -28,6 +28,7 @@ const commandTimeout = time.Minute
 type Binary struct {
 	path    string
 	environ []string
+	under   []string // see Under
 }
 
 // With returns the binary with more in its environment, as NAME=value, such as the credentials of a storage.
@@ -57,7 +58,8 @@ func Build(tb testing.TB) Binary {
 
 // Command is a command of bezoar that knows nothing of the machine's settings.
 func (b Binary) Command(ctx context.Context, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, b.path, args...)
+	line := slices.Concat(b.under, []string{b.path}, args)
+	cmd := exec.CommandContext(ctx, line[0], line[1:]...)
 	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=/nonexistent"}, b.environ...)
 	cmd.WaitDelay = 10 * time.Second
 	return cmd

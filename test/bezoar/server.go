@@ -50,7 +50,11 @@ func (b Binary) ServeAt(tb testing.TB, addr, data string, args ...string) *Serve
 	tb.Helper()
 	args = append([]string{"serve", "--data", data, "--listen", addr, "--log-format", "json"}, args...)
 	// Not the test's context: that one ends before Cleanup, which stops the server in good order.
-	cmd := b.Command(context.Background(), args...)
+	return serve(tb, b.Command(context.Background(), args...))
+}
+
+func serve(tb testing.TB, cmd *exec.Cmd) *Server {
+	tb.Helper()
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
 		tb.Fatal(err)
@@ -70,9 +74,9 @@ func (b Binary) ServeAt(tb testing.TB, addr, data string, args ...string) *Serve
 	select {
 	case s.URL = <-serving:
 	case <-s.exited:
-		tb.Fatalf("bezoar %v ended at once:\n%s", args, s.Log())
+		tb.Fatalf("%v ended at once:\n%s", cmd.Args, s.Log())
 	case <-time.After(startTimeout):
-		tb.Fatalf("bezoar %v does not serve after %v:\n%s", args, startTimeout, s.Log())
+		tb.Fatalf("%v does not serve after %v:\n%s", cmd.Args, startTimeout, s.Log())
 	}
 	return s
 }
@@ -100,7 +104,18 @@ func (s *Server) follow(stderr io.Reader, serving chan<- string) {
 // Stop ends the server as a service manager does, and fails the test if it does not end well.
 func (s *Server) Stop(tb testing.TB) {
 	tb.Helper()
-	s.end()
+	s.Terminate()(tb)
+}
+
+// Terminate tells the server to end, once: a second time would end it at once. What it returns waits for its end as [Server.Stop] does.
+func (s *Server) Terminate() (wait func(testing.TB)) {
+	_ = s.cmd.Process.Signal(syscall.SIGTERM)
+	return s.ended
+}
+
+func (s *Server) ended(tb testing.TB) {
+	tb.Helper()
+	s.await()
 	if code := s.cmd.ProcessState.ExitCode(); code != 0 {
 		tb.Errorf("after SIGTERM the server ended with %v, want 0; its log:\n%s", s.cmd.ProcessState, s.tail(40))
 	}
@@ -117,6 +132,10 @@ func (s *Server) PID() int { return s.cmd.Process.Pid }
 
 func (s *Server) end() {
 	_ = s.cmd.Process.Signal(syscall.SIGTERM)
+	s.await()
+}
+
+func (s *Server) await() {
 	select {
 	case <-s.exited:
 	case <-time.After(stopTimeout):
@@ -146,8 +165,24 @@ type Request struct {
 	Status int
 	// Result is hit, miss, stored, exists, refused, denied or error.
 	Result string
-	// Error is why it was not a hit or stored.
+	// Error is why it was not a hit or stored, and Cause the same as one of a few words.
 	Error string
+	Cause string
+}
+
+// ReadRequests reads the requests of a log. Lines that are no JSON are left out.
+func ReadRequests(log string) []Request {
+	var requests []Request
+	for line := range strings.Lines(log) {
+		var event struct {
+			Msg string
+			Request
+		}
+		if json.Unmarshal([]byte(line), &event) == nil && event.Msg == "request" {
+			requests = append(requests, event.Request)
+		}
+	}
+	return requests
 }
 
 // Requests lists the requests that were answered so far, oldest first.

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/bezoar-cache/bezoar/test/bezoar"
+	"github.com/bezoar-cache/bezoar/test/disk/faulty"
 	"github.com/bezoar-cache/bezoar/test/emulator"
 )
 
@@ -28,7 +29,7 @@ func TestSpoolAndTier(t *testing.T) {
 		"no descriptors": {noDescriptors, 0}, // with connections to the bucket that are left, it may be a hit
 	} {
 		t.Run(name, func(t *testing.T) {
-			dir := mounted(t, filepath.Join(t.TempDir(), "disk"), "size=24m,nr_inodes=1000")
+			dir := faulty.Mounted(t, filepath.Join(t.TempDir(), "disk"), "size=24m,nr_inodes=1000")
 			s := overBucket(t, binary, storage, dir)
 			b := newBuild(t, s)
 			for _, hash := range []string{"a", "b"} {
@@ -74,7 +75,7 @@ func TestCopiesGiveWay(t *testing.T) {
 	storage := emulator.Versity(t)
 	storage.Setenv(t)
 	binary := bezoar.Build(t).With(storage.Environ()...)
-	dir := mounted(t, filepath.Join(t.TempDir(), "disk"), "size=4m")
+	dir := faulty.Mounted(t, filepath.Join(t.TempDir(), "disk"), "size=4m")
 	s := overBucket(t, binary, storage, dir)
 	b := newBuild(t, s)
 	refused := 0

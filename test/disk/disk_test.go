@@ -6,124 +6,50 @@ package disk_test
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"io"
 	"net/http"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/bezoar-cache/bezoar/internal/artifact/artifacttest"
 	"github.com/bezoar-cache/bezoar/test/bezoar"
+	"github.com/bezoar-cache/bezoar/test/disk/faulty"
 )
 
 // patience bounds the wait for what only a broken server never does.
 const patience = 2 * time.Minute
 
-// run runs a command of the system.
-func run(t *testing.T, name string, args ...string) {
-	t.Helper()
-	if out, err := exec.CommandContext(t.Context(), name, args...).CombinedOutput(); err != nil {
-		t.Fatalf("%s %s: %v: %s\nTHESE TESTS NEED ROOT AND THE RIGHT TO MOUNT (mount, umount and prlimit of util-linux): they say nothing without",
-			name, strings.Join(args, " "), err, out)
-	}
-}
-
-// mounted mounts a small file system in memory at dir, until the end of the test.
-func mounted(t *testing.T, dir, options string) string {
-	t.Helper()
-	if err := os.MkdirAll(dir, 0o750); err != nil {
-		t.Fatal(err)
-	}
-	run(t, "mount", "-t", "tmpfs", "-o", options, "tmpfs", dir)
-	t.Cleanup(func() {
-		if out, err := exec.CommandContext(context.WithoutCancel(t.Context()), "umount", "-l", dir).CombinedOutput(); err != nil {
-			t.Errorf("umount %s: %v: %s", dir, err, out)
-		}
-	})
-	return dir
-}
-
 // fault breaks the file system at dir, or the server, and returns what mends it.
 type fault func(t *testing.T, dir string, s *bezoar.Server) (mend func())
 
-// full fills the disk to the last byte.
-func full(t *testing.T, dir string, _ *bezoar.Server) (mend func()) {
-	path := filepath.Join(dir, "ballast")
-	f, err := os.Create(path)
+var (
+	full          = ofDisk(faulty.Full)
+	noInodes      = ofDisk(faulty.NoInodes)
+	readOnly      = ofDisk(faulty.ReadOnly)
+	gone          = ofDisk(faulty.Gone)
+	noDescriptors = fault(func(t *testing.T, _ string, s *bezoar.Server) func() {
+		mend, err := faulty.NoDescriptors(s.PID())
+		return mending(t, mend, err)
+	})
+)
+
+func ofDisk(breaks func(dir string) (faulty.Mend, error)) fault {
+	return func(t *testing.T, dir string, _ *bezoar.Server) func() {
+		mend, err := breaks(dir)
+		return mending(t, mend, err)
+	}
+}
+
+func mending(t *testing.T, mend faulty.Mend, err error) func() {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
-	for size := 1 << 20; size > 0; {
-		if n, err := f.Write(make([]byte, size)); err != nil && n == 0 {
-			size /= 2
-		}
-	}
-	return func() { remove(t, path) }
-}
-
-// noInodes makes empty files until there can be no more.
-func noInodes(t *testing.T, dir string, _ *bezoar.Server) (mend func()) {
-	ballast := filepath.Join(dir, "ballast")
-	if err := os.Mkdir(ballast, 0o750); err != nil {
-		t.Fatal(err)
-	}
-	for i := 0; ; i++ {
-		if err := os.WriteFile(filepath.Join(ballast, strconv.Itoa(i)), nil, 0o640); err != nil {
-			break
-		}
-	}
-	return func() { remove(t, ballast) }
-}
-
-// readOnly puts a view of the directory over it through which nothing can be written: the kernel's own way to make a file system read-only on
-// errors can be had by no command.
-func readOnly(t *testing.T, dir string, _ *bezoar.Server) (mend func()) {
-	run(t, "mount", "--bind", dir, dir)
-	run(t, "mount", "-o", "remount,bind,ro", dir)
-	return func() { run(t, "umount", "-l", dir) }
-}
-
-// gone puts an empty directory in the place, as is left of a disk that was unmounted.
-func gone(t *testing.T, dir string, _ *bezoar.Server) (mend func()) {
-	run(t, "mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", dir)
 	return func() {
-		if left, err := os.ReadDir(dir); err != nil || len(left) != 0 {
-			t.Errorf("%v was written in the place of what had gone, %v", left, err)
+		if err := mend(); err != nil {
+			t.Error(err)
 		}
-		run(t, "umount", "-l", dir)
-	}
-}
-
-// noDescriptors lets the server open nothing more. Connections that it has go on.
-func noDescriptors(t *testing.T, _ string, s *bezoar.Server) (mend func()) {
-	pid := strconv.Itoa(s.PID())
-	open, err := os.ReadDir("/proc/" + pid + "/fd")
-	if err != nil {
-		t.Fatal(err)
-	}
-	used := make(map[string]bool)
-	for _, e := range open {
-		used[e.Name()] = true
-	}
-	free := 0
-	for used[strconv.Itoa(free)] {
-		free++
-	}
-	run(t, "prlimit", "--pid", pid, fmt.Sprintf("--nofile=%d:", free))
-	return func() { run(t, "prlimit", "--pid", pid, fmt.Sprintf("--nofile=%d:", free+200)) }
-}
-
-func remove(t *testing.T, path string) {
-	t.Helper()
-	if err := os.RemoveAll(path); err != nil {
-		t.Fatal(err)
 	}
 }
 

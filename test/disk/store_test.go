@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/bezoar-cache/bezoar/test/bezoar"
+	"github.com/bezoar-cache/bezoar/test/disk/faulty"
 )
 
 // TestStoreDirectory breaks the disk of a directory store: what is there is served as far as it can be reached, uploads are refused and not torn, the
@@ -26,7 +27,7 @@ func TestStoreDirectory(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			data, dir := t.TempDir(), filepath.Join(t.TempDir(), "disk")
-			mounted(t, dir, "size=24m,nr_inodes=1000")
+			faulty.Mounted(t, dir, "size=24m,nr_inodes=1000")
 			args := []string{"--store", "file://" + dir}
 			s := binary.Serve(t, data, append(args, "--scrub-rate", "0")...)
 			b := newBuild(t, s)

@@ -14,6 +14,9 @@ const (
 	// maxBreaks bounds how often in a row a body may break off without a byte in between, maxResumes how often in all.
 	maxBreaks  = 4
 	maxResumes = 100
+	// maxDrips is how many lines of a body may be too slow. The second one is for a line that happened to be bad; a bucket that drips does so on all, and a
+	// build waits for each as long as a window of its pace is.
+	maxDrips = 2
 	// firstPause is waited before the second try in a row; each further one doubles it.
 	firstPause = 100 * time.Millisecond
 )
@@ -147,7 +150,7 @@ func (r *reader) resume(cause error) error {
 
 // resumeFaster tries another line, since this one drips: there might be no end of it for hours.
 func (r *reader) resumeFaster() error {
-	if r.drips++; r.drips > maxBreaks {
+	if r.drips++; r.drips >= maxDrips {
 		r.end()
 		return fmt.Errorf("read %s: at byte %d of %d: %w, on %d lines", r.name, r.off, r.info.Size, errDrips, r.drips)
 	}

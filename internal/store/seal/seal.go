@@ -199,11 +199,20 @@ func reasonOf(flaw error) string {
 	}
 }
 
+// lookTimeout bounds the look at what is in the way of an upload. A bucket that is slow must not make a build wait for a whole body, which progress alone
+// would allow: what cannot be seen in time counts as an entry.
+const lookTimeout = 2 * time.Second
+
 // Create implements [cache.Store]. What lies under the key without a good seal is no entry and gives way.
 func (s *store) Create(ctx context.Context, key cache.Key) (cache.Draft, error) {
 	inner, err := s.inner.Create(ctx, key)
 	if errors.Is(err, cache.ErrExist) {
-		obj, errOpen := s.Open(ctx, key)
+		look, cancel := context.WithTimeout(ctx, lookTimeout)
+		defer cancel()
+		obj, errOpen := s.Open(look, key)
+		if errOpen != nil && look.Err() != nil && ctx.Err() == nil {
+			return nil, err
+		}
 		if errors.Is(errOpen, ErrPurged) {
 			if errClear := s.clear(ctx, key); errClear != nil {
 				return nil, errClear
