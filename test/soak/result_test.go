@@ -76,7 +76,7 @@ func (r *result) answered(method string, status int, err error, under sky, took 
 
 // over notes what a server still tells of when all is well again.
 func (r *result) over(what string, causes []string) {
-	if *duration < 20*time.Minute {
+	if !isLong() {
 		causes = slices.DeleteFunc(causes, func(cause string) bool { return cause != "store" }) // others take a minute
 	}
 	if len(causes) > 0 {

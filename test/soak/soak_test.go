@@ -48,15 +48,18 @@ type plan struct {
 	sample   time.Duration
 }
 
+// isLong reports whether there is time for faults and waits as they are, and not only for short ones.
+func isLong() bool { return *duration >= 20*time.Minute }
+
 func planFor(d time.Duration) plan {
-	if d < 20*time.Minute {
+	if !isLong() {
 		return plan{
 			kills: 3, killing: d / 5, weather: d / 2, least: time.Second, most: 4 * time.Second, inARow: 3, grace: 8 * time.Second, calm: 3 * time.Second,
 			settling: d / 12, end: d / 10, sample: d / 60,
 		}
 	}
 	return plan{
-		kills: 12, killing: d / 6, weather: d * 7 / 10, least: 2 * time.Second, most: 25 * time.Second, inARow: 3, grace: 20 * time.Second, calm: 20 * time.Second,
+		kills: 12, killing: d / 6, weather: d * 7 / 10, least: 2 * time.Second, most: 25 * time.Second, inARow: 3, grace: 30 * time.Second, calm: 20 * time.Second,
 		settling: 100 * time.Second, end: d / 20, sample: d / 120,
 	}
 }

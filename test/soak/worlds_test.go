@@ -26,14 +26,19 @@ type fault struct {
 	begin func() (mend func())
 }
 
-// common are settings of both: waits that are shorter, so that more fits into the time, and a small cache in memory that is full when memory is
-// compared.
-var common = []string{"--store-timeout", "3s", "--breaker-probe", "1s", "--memory-cache", "4MiB"}
+// common are settings of both: a small cache in memory that is full when memory is compared, and in the short form waits that are shorter, so that more
+// fits into the time.
+func common() []string {
+	if isLong() {
+		return []string{"--memory-cache", "4MiB"}
+	}
+	return []string{"--memory-cache", "4MiB", "--store-timeout", "3s", "--breaker-probe", "1s"}
+}
 
 func newDirectory(t *testing.T, binary bezoar.Binary) *world {
 	data := mounted(t)
 	profiles := free(t)
-	args := append([]string{"--min-free", "0", "--metrics-listen", profiles}, common...)
+	args := append([]string{"--min-free", "0", "--metrics-listen", profiles}, common()...)
 	return &world{
 		isOne:   true,
 		profile: "http://" + profiles,
@@ -54,7 +59,7 @@ func newBucket(t *testing.T, binary bezoar.Binary) *world {
 	args := append([]string{
 		"--metrics-listen", profiles, "--seal-key-file", key, "--store", bucket + way.URL, "--write-wait", "500ms",
 		"--tier-dir", filepath.Join(data, "tier"), "--tier-size", "64MiB",
-	}, common...)
+	}, common()...)
 	return &world{
 		profile: "http://" + profiles,
 		serve:   func() *bezoar.Server { return binary.Serve(t, data, args...) },
