@@ -20,6 +20,7 @@ type world struct {
 	fresh   func() *bezoar.Server // another server over the same entries; nil: there is none
 	faults  []fault
 	profile string // URL of the profiles
+	data    string // directory on the disk that breaks
 	// isOne says that of all uploads of one hash one is acknowledged at most, whatever happens.
 	isOne bool
 
@@ -39,6 +40,7 @@ func (w *world) at() *bezoar.Server {
 
 func (w *world) start() {
 	s := w.serve()
+	w.t.Cleanup(func() { thaw(w.t, w.data) }) // before the server is ended
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.server = s

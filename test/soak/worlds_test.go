@@ -41,6 +41,7 @@ func newDirectory(t *testing.T, binary bezoar.Binary) *world {
 	args := append([]string{"--min-free", "0", "--metrics-listen", profiles}, common()...)
 	return &world{
 		isOne:   true,
+		data:    data,
 		profile: "http://" + profiles,
 		serve:   func() *bezoar.Server { return binary.Serve(t, data, args...) },
 		faults: []fault{
@@ -61,6 +62,7 @@ func newBucket(t *testing.T, binary bezoar.Binary) *world {
 		"--tier-dir", filepath.Join(data, "tier"), "--tier-size", "64MiB",
 	}, common()...)
 	return &world{
+		data:    data,
 		profile: "http://" + profiles,
 		serve:   func() *bezoar.Server { return binary.Serve(t, data, args...) },
 		fresh: func() *bezoar.Server {
@@ -105,7 +107,6 @@ func mounted(t *testing.T) string {
 	command(t, "mkfs.ext4", "-q", "-F", "-m", "0", image)
 	command(t, "mount", "-o", "loop", image, dir)
 	t.Cleanup(func() {
-		_ = exec.CommandContext(context.WithoutCancel(t.Context()), "fsfreeze", "-u", dir).Run() // it hangs only if the test failed
 		command(t, "umount", "-l", dir)
 	})
 	data := filepath.Join(dir, "data")
@@ -157,6 +158,11 @@ func hanging(t *testing.T, data string) fault {
 		command(t, "fsfreeze", "-f", disk)
 		return func() { command(t, "fsfreeze", "-u", disk) }
 	}}
+}
+
+// thaw ends it, whatever failed in between: a server on a disk that hangs cannot even be killed.
+func thaw(t *testing.T, data string) {
+	_ = exec.CommandContext(context.WithoutCancel(t.Context()), "fsfreeze", "-u", filepath.Dir(data)).Run()
 }
 
 // locked holds the lock of the ledger.

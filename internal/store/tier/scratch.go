@@ -35,6 +35,10 @@ func (s *Store) newScratch(ctx context.Context, f *flight, entry cache.Entry) (f
 			return d, ""
 		}
 		refused = s.notCreated(ctx, f, err)
+		if errors.Is(err, prompt.ErrHangs) {
+			f.moved()           // who waits has waited for a disk, and the storage has not been asked for the body yet
+			return nil, refused // the other directory is on the same disk, most likely
+		}
 	}
 	return s.newTemp(entry), refused
 }
