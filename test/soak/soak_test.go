@@ -59,7 +59,7 @@ func planFor(d time.Duration) plan {
 		}
 	}
 	return plan{
-		kills: 12, killing: d / 6, weather: d * 7 / 10, least: 2 * time.Second, most: 25 * time.Second, inARow: 3, grace: 30 * time.Second, calm: 20 * time.Second,
+		kills: 12, killing: d / 6, weather: d * 7 / 10, least: 2 * time.Second, most: 35 * time.Second, inARow: 3, grace: 30 * time.Second, calm: 20 * time.Second,
 		settling: 100 * time.Second, end: d / 20, sample: d / 120,
 	}
 }
@@ -113,6 +113,6 @@ This is one of %v, ended on %s, on a machine of 2 cores with other work beside i
 Some clients break off in the middle of a body.
 
 What fails it: another answer than 200 or 404 to a GET, and 200, 403 or 409 to a PUT; a connection that is dropped, save by a server that is killed; a byte that nobody
-uploaded; an answer that takes a minute; an acknowledged entry that is not there when nothing is broken, or at the end, from another server over the same bucket; an upload that is
+uploaded; an answer that takes half a minute; an acknowledged entry that is not there when nothing is broken, or at the end, from another server over the same bucket; an upload that is
 refused when nothing is broken; memory, descriptors or goroutines at the end, without load, above those near the start.
 `

@@ -97,14 +97,19 @@ func free(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// diskSize is that of each disk, in bytes. Only what is written takes room.
-const diskSize = "8G"
+// diskSize is that of each disk. It is taken at once, so that the disk below cannot let it down.
+func diskSize() string {
+	if isLong() {
+		return "5G"
+	}
+	return "1G"
+}
 
 // mounted mounts a disk of the test's own, ext4 in a file, and returns a directory on it.
 func mounted(t *testing.T) string {
 	image, dir := filepath.Join(t.TempDir(), "image"), t.TempDir()
-	command(t, "truncate", "-s", diskSize, image)
-	command(t, "mkfs.ext4", "-q", "-F", "-m", "0", image)
+	command(t, "fallocate", "-l", diskSize(), image)
+	command(t, "mkfs.ext4", "-q", "-F", "-m", "0", "-E", "nodiscard", image)
 	command(t, "mount", "-o", "loop", image, dir)
 	t.Cleanup(func() {
 		command(t, "umount", "-l", dir)
