@@ -52,8 +52,12 @@ const (
 
 // inBubble runs a test with a server over pipes; dial connects to it.
 func inBubble(t *testing.T, test func(t *testing.T, store cache.Store, dial func() net.Conn)) {
+	inBubbleOver(t, func() cache.Store { return mem.New() }, test)
+}
+
+func inBubbleOver(t *testing.T, open func() cache.Store, test func(t *testing.T, store cache.Store, dial func() net.Conn)) {
 	synctest.Test(t, func(t *testing.T) {
-		store := mem.New()
+		store := open()
 		s := New(Options{
 			Cache: cache.New(store, cache.Options{MaxSize: 8 << 20, Limits: artifact.DefaultLimits(), Now: time.Now}),
 			Auth:  &fakeAuth{}, Log: slog.New(slog.DiscardHandler), Registry: prometheus.NewRegistry(),

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"sync/atomic"
 	"time"
 )
 
@@ -32,7 +33,7 @@ func (l *stallListener) Accept() (net.Conn, error) {
 	if err != nil || l.timeout <= 0 {
 		return conn, err
 	}
-	return &stallConn{conn, l.timeout, due(l.rate, l.timeout)}, nil
+	return &stallConn{Conn: conn, timeout: l.timeout, due: due(l.rate, l.timeout)}, nil
 }
 
 // due is how many bytes have to move in a time at a rate per second, but at least one.
@@ -44,6 +45,7 @@ type stallConn struct {
 	net.Conn
 	timeout time.Duration
 	due     int64 // bytes that the peer has to take in that time
+	moved   atomic.Int64
 }
 
 // stallChunk is what one deadline is set for: little enough that a slow peer takes some of it in time, and enough for sendfile to be
@@ -63,6 +65,7 @@ func (c *stallConn) Write(p []byte) (written int, err error) {
 			return written, err
 		}
 		n, err := c.Conn.Write(chunk)
+		c.moved.Add(int64(n))
 		written += n
 		if p = p[n:]; err != nil && !c.slow(int64(n), int64(len(chunk)), err) || len(p) == 0 {
 			return written, err
@@ -88,6 +91,7 @@ func (c *stallConn) ReadFrom(r io.Reader) (written int64, err error) {
 		size := min(limited.N, stallChunk)
 		chunk := io.LimitedReader{R: limited.R, N: size}
 		n, err := lower.ReadFrom(&chunk)
+		c.moved.Add(n)
 		written += n
 		limited.N -= n
 		if err != nil && !c.slow(n, size, err) || n == 0 {

@@ -65,14 +65,14 @@ func TestASlowPeerIsNoStall(t *testing.T) {
 		},
 	} {
 		slow := &slowConn{step: 7000, most: len(body)}
-		if n, err := send(&stallConn{slow, time.Second, 7000}); err != nil || n != int64(len(body)) || !bytes.Equal(slow.got.Bytes(), body) {
+		if n, err := send(&stallConn{Conn: slow, timeout: time.Second, due: 7000}); err != nil || n != int64(len(body)) || !bytes.Equal(slow.got.Bytes(), body) {
 			t.Errorf("%s to a slow peer: %d bytes, %v, want all %d", way, n, err, len(body))
 		}
 		if least := len(body) / slow.step; slow.deadlines < least {
 			t.Errorf("%s: %d deadlines, want one for each of %d steps", way, slow.deadlines, least)
 		}
 		stalled := &slowConn{step: 7000, most: 30_000}
-		if n, err := send(&stallConn{stalled, time.Second, 7000}); !errors.Is(err, os.ErrDeadlineExceeded) || n != 30_000 {
+		if n, err := send(&stallConn{Conn: stalled, timeout: time.Second, due: 7000}); !errors.Is(err, os.ErrDeadlineExceeded) || n != 30_000 {
 			t.Errorf("%s to a peer that stops: %d bytes, %v, want 30000 and the deadline", way, n, err)
 		}
 	}
