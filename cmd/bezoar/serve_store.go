@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -217,7 +218,7 @@ func (a *app) giveWay() {
 }
 
 func (a *app) openRemote(ctx context.Context, ring *keyring.Ring, temp string) (*bucket.Store, error) {
-	check, cancel := context.WithTimeout(ctx, startupCheck)
+	check, cancel := context.WithTimeout(ctx, cmp.Or(a.checking, startupCheck))
 	defer cancel()
 	b, remote, err := openBucketStore(check, a.cfg, ring, temp, a.log)
 	if err == nil {
