@@ -79,5 +79,5 @@ func (c *stallConn) cut() {
 		_ = lower.CloseWrite()
 		return
 	}
-	_ = c.Conn.Close()
+	_ = c.Close()
 }

@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 		beFlood(what)
 		return
 	}
-	os.Exit(m.Run())
+	m.Run()
 }
 
 // BenchmarkFlood tells what trusted downloads take beside slow connections and a flood of uploads from the scope of one pull request, many times more than it may have at
@@ -141,10 +141,10 @@ func beFlood(what string) {
 		})
 	}
 	<-time.After(500 * time.Millisecond) // so that it is under way
-	fmt.Println("up")
+	fmt.Fprintln(os.Stdout, "up")
 	sent.Store(0)
 	_, _ = io.Copy(io.Discard, os.Stdin)
-	fmt.Println(sent.Load())
+	fmt.Fprintln(os.Stdout, sent.Load())
 	cancel()
 	flood.Wait()
 }
@@ -176,7 +176,7 @@ func dawdle(ctx context.Context, url string, up func()) {
 			return
 		}
 		stop := context.AfterFunc(ctx, func() { conn.Close() })
-		for i := 0; i < len(head); i++ {
+		for i := range len(head) {
 			if _, err := conn.Write([]byte{head[i]}); err != nil {
 				break
 			}

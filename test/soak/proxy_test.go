@@ -4,7 +4,7 @@ package soak_test
 
 import (
 	"io"
-	"log"
+	"log/slog"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -37,10 +37,10 @@ func newProxy(t *testing.T, to string) *proxy {
 	p := &proxy{through: &httputil.ReverseProxy{
 		Rewrite:   func(r *httputil.ProxyRequest) { r.SetURL(target); r.Out.Host = r.In.Host }, // which is signed
 		Transport: &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 64},
-		ErrorLog:  log.New(io.Discard, "", 0),
+		ErrorLog:  slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug),
 	}}
 	p.Server = httptest.NewUnstartedServer(http.HandlerFunc(p.serve))
-	p.Config.ErrorLog = log.New(io.Discard, "", 0)
+	p.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug)
 	p.Start()
 	t.Cleanup(func() {
 		p.CloseClientConnections()

@@ -1,14 +1,11 @@
 package s3
 
-import (
-	"net/http"
-	"testing"
-)
+import "testing"
 
 // TestClient: proxies are honoured, connecting is bounded, and whole requests are not.
 func TestClient(t *testing.T) {
 	client := newHTTPClient(nil)
-	var transport *http.Transport = client.GetTransport()
+	transport := client.GetTransport()
 	if dialer := client.GetDialer(); dialer.Timeout != dialTimeout || transport.Proxy == nil || transport.TLSHandshakeTimeout == 0 {
 		t.Errorf("it knows no proxy or waits for a connection without end: %s to dial", dialer.Timeout)
 	}
