@@ -247,7 +247,7 @@ func (a *app) openSpool(remote spool.Remote) (*spool.Store, error) {
 		wait = spool.Forever
 	}
 	// What the spool had committed after all, it takes over as what it finds.
-	queued, err := spool.Open(remote, prompt.New(local, prompt.Options{Wait: a.diskWait(), SyncWait: max(a.cfg.StoreTimeout, leastDiskWait)}), spool.Options{
+	queued, err := spool.Open(remote, prompt.New(local, prompt.Options{Wait: a.diskWait(), SyncWait: max(a.cfg.StoreTimeout, leastDiskWait), Gather: true}), spool.Options{
 		Wait: wait, MaxBytes: int64(a.cfg.SpoolSize), MaxAge: a.cfg.SpoolAge,
 		Logger: a.log, Registerer: a.registry, Now: time.Now,
 	})

@@ -5,48 +5,76 @@ import (
 	"context"
 	"errors"
 	"io"
+	"sync"
 
 	"github.com/bezoar-cache/bezoar/internal/cache"
 )
+
+// gathered is how much of an upload is put together, in bytes.
+const gathered = 128 << 10
+
+var buffers = sync.Pool{New: func() any { return new([gathered]byte) }}
 
 // draft is an upload to a directory that may hang. Once a call of it was left, nobody else touches it, and it is given up when the call returns.
 type draft struct {
 	store *Store
 	key   cache.Key
 	inner cache.Draft
-	buf   []byte // what Write was given, as its caller may use that anew while it is still being written
-	err   error  // the first one of Write
+	buf   *[gathered]byte // what Write was given, as its caller may use that anew while it is still being written
+	n     int             // bytes in it that the disk has not
+	err   error           // the first one of Write
 	left  bool
 	spent bool
+	// committed says that there is nothing to be given back.
+	committed bool
 }
 
 var errSpent = errors.New("the draft was committed or aborted before")
 
 // outcome is what a call came to that is heard of even if it was left and has failed.
-type outcome struct {
-	n   int
-	err error
-}
+type outcome struct{ err error }
 
 // Write implements [io.Writer].
-func (d *draft) Write(p []byte) (int, error) {
-	switch {
-	case d.spent:
+func (d *draft) Write(p []byte) (written int, err error) {
+	if d.spent {
 		return 0, errSpent
-	case d.err != nil:
-		return 0, d.err
 	}
-	inner, buf := d.inner, append(d.buf[:0], p...)
-	d.buf = buf
-	var wrote outcome
-	wrote, d.left, d.err = within(d.store.writes, d.store.opts.Wait, func(func()) (outcome, error) {
-		n, err := inner.Write(buf)
-		return outcome{n, err}, nil
-	}, func(outcome) { inner.Abort() })
-	if d.err == nil {
-		d.err = wrote.err
+	if d.buf == nil && d.err == nil {
+		d.buf = buffers.Get().(*[gathered]byte)
 	}
-	return wrote.n, d.err
+	for len(p) > 0 && d.err == nil {
+		n := copy(d.buf[d.n:], p)
+		d.n += n
+		if !d.store.opts.Gather || d.n == gathered {
+			d.flush()
+		}
+		if d.err == nil {
+			written += n
+		}
+		p = p[n:]
+	}
+	return written, d.err
+}
+
+// flush brings to the disk what was put together.
+func (d *draft) flush() {
+	inner, bytes := d.inner, d.buf[:d.n]
+	d.do(func() error { return write(inner, bytes) }, func(error) { inner.Abort() })
+	d.n = 0
+}
+
+func write(to io.Writer, bytes []byte) error {
+	if len(bytes) == 0 {
+		return nil
+	}
+	_, err := to.Write(bytes)
+	return err
+}
+
+// do does something with inner. If it hangs, it is late that hears what it comes to.
+func (d *draft) do(call func() error, late func(error)) {
+	came, left, err := within(d.store.writes, d.store.opts.Wait, func(func()) (outcome, error) { return outcome{call()}, nil }, func(o outcome) { late(o.err) })
+	d.left, d.err = left, cmp.Or(err, came.err)
 }
 
 // Commit implements [cache.Draft]. One that hangs may come to something in the end, as any whose answer is lost.
@@ -58,20 +86,28 @@ func (d *draft) Commit(ctx context.Context, record cache.Record) error {
 	if d.err != nil {
 		return d.err
 	}
-	inner := d.inner
-	var committed outcome
-	committed, d.left, d.err = within(d.store.writes, d.store.opts.Wait, func(func()) (outcome, error) {
-		return outcome{err: inner.Commit(ctx, record)}, nil
-	}, func(late outcome) {
+	inner, rest := d.inner, []byte(nil)
+	if d.n > 0 {
+		rest = d.buf[:d.n]
+	}
+	commit := func() error {
+		if err := write(inner, rest); err != nil {
+			return err
+		}
+		return inner.Commit(ctx, record)
+	}
+	if d.store.watched {
+		d.err = commit()
+		d.committed = d.err == nil
+		return d.err
+	}
+	d.do(commit, func(err error) {
 		inner.Abort()
-		if late.err == nil && d.store.opts.Late != nil {
+		if err == nil && d.store.opts.Late != nil {
 			d.store.opts.Late(d.key)
 		}
 	})
-	if d.err == nil {
-		d.spent = true // and with it inner
-		return committed.err
-	}
+	d.committed = d.err == nil
 	return d.err
 }
 
@@ -81,7 +117,14 @@ func (d *draft) Abort() {
 		return
 	}
 	d.spent = true
-	if !d.left { // else whoever is at it aborts
+	if d.left { // whoever is at it aborts, and uses the buffer
+		return
+	}
+	if d.buf != nil {
+		buffers.Put(d.buf)
+		d.buf = nil
+	}
+	if !d.committed {
 		d.store.writes.Release(d.inner.Abort)
 	}
 }

@@ -27,6 +27,8 @@ type Options struct {
 	Wait time.Duration
 	// SyncWait is the same for Sync, which may have much to bring to the disk. Zero: Wait.
 	SyncWait time.Duration
+	// Gather puts the writes of an upload together before the disk has them: each call that may hang costs a goroutine. Not for who follows a draft.
+	Gather bool
 	// Late is told of an entry that was committed after its commit was said to have failed. Nil: it stays.
 	Late func(cache.Key)
 }
@@ -36,6 +38,7 @@ type Store struct {
 	Directory
 	opts          Options
 	reads, writes *Gate
+	watched       bool // calls but those of a draft's bytes are
 }
 
 var _ Directory = (*Store)(nil)
@@ -45,7 +48,7 @@ func New(inner Directory, options Options) *Store {
 	if options.SyncWait == 0 {
 		options.SyncWait = options.Wait
 	}
-	return &Store{inner, options, NewGate(options.Wait), NewGate(options.Wait)}
+	return &Store{Directory: inner, opts: options, reads: NewGate(options.Wait), writes: NewGate(options.Wait)}
 }
 
 // Open implements [cache.Store].
@@ -98,16 +101,25 @@ func (s *Store) write(do func() error) error {
 
 // Create implements [cache.Store].
 func (s *Store) Create(ctx context.Context, key cache.Key) (cache.Draft, error) {
-	inner, err := Do(s.writes, func(func()) (cache.Draft, error) { return s.Directory.Create(ctx, key) }, cache.Draft.Abort)
+	create := func(func()) (cache.Draft, error) { return s.Directory.Create(ctx, key) }
+	var inner cache.Draft
+	var err error
+	if s.watched {
+		inner, err = create(nil)
+	} else {
+		inner, err = Do(s.writes, create, cache.Draft.Abort)
+	}
 	if err != nil {
 		return nil, err
 	}
 	return &draft{store: s, key: key, inner: inner}, nil
 }
 
-// Drafts returns a directory of which only uploads answer in time: for who watches over all else by himself.
+// Drafts returns a directory of which only the bytes of uploads, and their removal, answer in time: for who watches over all other calls by himself.
 func Drafts(inner Directory, wait time.Duration) Directory {
-	return drafts{inner, New(inner, Options{Wait: wait})}
+	s := New(inner, Options{Wait: wait, Gather: true})
+	s.watched = true
+	return drafts{inner, s}
 }
 
 type drafts struct {

@@ -1,6 +1,7 @@
 package prompt
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -89,7 +90,7 @@ func TestEachCallThatHangs(t *testing.T) {
 		t.Run(op, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				d := newDisk(t)
-				s := New(d, Options{Wait: wait})
+				s := New(d, Options{Wait: wait, Gather: op == "write" || op == "commit"})
 				if err := storetest.Put(t.Context(), s, there, body); err != nil {
 					t.Fatal(err)
 				}
@@ -118,7 +119,7 @@ func TestEachCallThatHangs(t *testing.T) {
 					}
 					return
 				}
-				if err := c.do(s); err != nil && (op != "commit" || !errors.Is(err, cache.ErrExist)) {
+				if err := c.do(s); err != nil && (!s.opts.Gather || !errors.Is(err, cache.ErrExist)) { // or the first one came to something
 					t.Errorf("after it came back: %v", err)
 				}
 				if n := s.reads.hanging + s.writes.hanging; n != 0 {
@@ -275,6 +276,52 @@ func TestUploadsUnderWay(t *testing.T) {
 	})
 }
 
+// TestDrafts: what others watch over is left to them, and an upload in the middle, or at its end, is not.
+func TestDrafts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDisk(t)
+		s := Drafts(d, wait)
+		large := storetest.Body(1, 3*gathered)
+		key := storetest.Key("1")
+		draft, err := s.Create(t.Context(), key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n, err := draft.Write(large[:1000]); n != 1000 || err != nil {
+			t.Fatal(n, err)
+		}
+		mend := d.Hang("write", "abort")
+		if n, err := draft.Write(large[1000:2000]); n != 1000 || err != nil {
+			t.Errorf("what is put together: %d, %v", n, err)
+		}
+		err = took(t, "a write that hangs", wait, func() error { _, err := draft.Write(large[2000:]); return err })
+		if !errors.Is(err, ErrHangs) {
+			t.Errorf("a write that hangs: %v", err)
+		}
+		if err := took(t, "the commit", 0, func() error { return draft.Commit(t.Context(), cache.Record{}) }); !errors.Is(err, ErrHangs) {
+			t.Errorf("the commit: %v", err)
+		}
+		if err := took(t, "others", 0, func() error { return storetest.Put(t.Context(), s, key, large) }); !errors.Is(err, ErrHangs) {
+			t.Errorf("others: %v", err)
+		}
+		mend()
+		synctest.Wait()
+		mend = d.Hang("abort")
+		if draft, err = s.Create(t.Context(), key); err != nil {
+			t.Fatal(err)
+		}
+		_ = took(t, "giving up", wait, func() error { draft.Abort(); return nil })
+		mend()
+		synctest.Wait()
+		if err := storetest.Put(t.Context(), s, key, large); err != nil {
+			t.Errorf("after it came back: %v", err)
+		}
+		if _, got, err := storetest.Get(t.Context(), s, key); err != nil || !bytes.Equal(got, large) {
+			t.Errorf("%d bytes, %v", len(got), err)
+		}
+	})
+}
+
 // TestAPanicIsTheCallers: it must not end the server.
 func TestAPanicIsTheCallers(t *testing.T) {
 	defer func() {
@@ -286,7 +333,13 @@ func TestAPanicIsTheCallers(t *testing.T) {
 }
 
 func TestContract(t *testing.T) {
-	storetest.Run(t, func(t *testing.T) cache.Store {
-		return New(newDisk(t), Options{Wait: time.Minute})
-	})
+	for name, open := range map[string]func(Directory) cache.Store{
+		"all":      func(d Directory) cache.Store { return New(d, Options{Wait: time.Minute}) },
+		"gathered": func(d Directory) cache.Store { return New(d, Options{Wait: time.Minute, Gather: true}) },
+		"drafts":   func(d Directory) cache.Store { return Drafts(d, time.Minute) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			storetest.Run(t, func(t *testing.T) cache.Store { return open(newDisk(t)) })
+		})
+	}
 }
