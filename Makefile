@@ -5,7 +5,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo deve
 TOOL    := $(GO) tool -modfile=tools/go.mod
 LDFLAGS := -s -w -X main.linked=$(VERSION)
 
-.PHONY: run test e2e faults mutants noninterference fuzz lint bench bench-peers bench-compare build
+.PHONY: run test e2e faults soak mutants noninterference fuzz lint bench bench-peers bench-compare build
 
 run: build ## serve on 127.0.0.1:8099
 	bin/bezoar serve
@@ -39,6 +39,10 @@ e2e: ## real Nx releases, from npm, against the built binary; processes killed a
 faults: ## what the server depends on breaks in 350 ways while real Nx builds, and no build may feel it; writes docs/faults.md, half an hour in all
 	.ci/postgres
 	$(GO) test -tags faults -count=1 -timeout 2h -parallel 3 -v ./test/faults -write
+
+SOAK ?= 1h
+soak: ## servers while everything around them breaks in turn, for SOAK and 10 minutes; writes docs/soak.md. It needs root
+	$(GO) test -tags e2e -count=1 -timeout 0 -v ./test/soak -soak=$(SOAK) -write=$(CURDIR)/docs/soak.md
 
 lint: ## formatting, vet, linters, known vulnerabilities
 	$(TOOL) golangci-lint run --build-tags e2e,bench,mutants,faults ./...

@@ -16,7 +16,7 @@ const module = "github.com/bezoar-cache/bezoar/"
 // mayImport lists, for each package, the packages of this module that it may import outside of tests. Arrows point toward cache, and from it to artifact. A new package or a new arrow is a decision: it is made here.
 var mayImport = map[string][]string{
 	"cmd/bezoar": {"internal/admin", "internal/admin/remote", "internal/admit", "internal/agent", "internal/api", "internal/artifact", "internal/audit", "internal/cache", "internal/config", "internal/divergence", "internal/doctor", "internal/health", "internal/keyring", "internal/ledger", "internal/purge", "internal/retention",
-		"internal/scrub", "internal/server", "internal/store/aead", "internal/store/azure", "internal/store/breaker", "internal/store/bucket", "internal/store/fs", "internal/store/gcs", "internal/store/hot", "internal/store/metrics",
+		"internal/scrub", "internal/server", "internal/store/aead", "internal/store/azure", "internal/store/breaker", "internal/store/bucket", "internal/store/fs", "internal/store/gcs", "internal/store/hot", "internal/store/metrics", "internal/store/prompt",
 		"internal/store/recorded", "internal/store/s3", "internal/store/seal", "internal/store/spool", "internal/store/tier", "internal/store/traced", "internal/store/watched", "internal/store/used", "internal/tracing", "internal/trust", "internal/trust/oidc",
 		"internal/trust/policy", "internal/watch"},
 	"internal/admin":                   {"internal/artifact", "internal/audit", "internal/cache", "internal/divergence", "internal/keyring", "internal/ledger", "internal/purge", "internal/retention", "internal/store/seal", "internal/trust"},
@@ -50,12 +50,13 @@ var mayImport = map[string][]string{
 	"internal/store/layout":            {"internal/cache"},
 	"internal/store/mem":               {"internal/cache"},
 	"internal/store/metrics":           {"internal/cache"},
+	"internal/store/prompt":            {"internal/cache"},
 	"internal/store/recorded":          {"internal/cache"},
 	"internal/store/s3":                {"internal/store/bucket"},
 	"internal/store/seal":              {"internal/cache", "internal/keyring"},
 	"internal/store/spool":             {"internal/cache"},
 	"internal/store/storetest":         {"internal/artifact", "internal/cache"},
-	"internal/store/tier":              {"internal/cache", "internal/store/layout"},
+	"internal/store/tier":              {"internal/cache", "internal/store/layout", "internal/store/prompt"},
 	"internal/store/traced":            {"internal/cache", "internal/store/metrics"},
 	"internal/store/watched":           {"internal/cache", "internal/store/metrics"},
 	"internal/store/used":              {"internal/cache"},

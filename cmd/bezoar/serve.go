@@ -118,7 +118,8 @@ type app struct {
 	telemetry  net.Listener // nil without --metrics-listen
 
 	divergences *divergence.Watcher
-	direct      cache.Store // the entries of a bucket without a tier; nil for a directory
+	checking    time.Duration // bounds the tries on the bucket at the start; 0: startupCheck
+	direct      cache.Store   // the entries of a bucket without a tier; nil for a directory
 }
 
 // listen opens the listeners. An open server is not let beyond this machine.

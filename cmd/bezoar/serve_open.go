@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"runtime"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -137,6 +138,7 @@ func (a *app) newServer(store cache.Store, operators http.Handler, uploads, down
 				AllowUnknown: a.cfg.UnknownFormat == config.UnknownStore,
 			},
 			OthersBudget: artifact.NewBudget(int64(a.cfg.MaxCheckMemory) / 2),
+			OthersTurns:  cache.NewTurns(runtime.GOMAXPROCS(0) - 1),
 			StoreTimeout: a.cfg.StoreTimeout,
 			Now:          time.Now,
 		}),

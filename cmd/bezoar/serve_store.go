@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -20,6 +21,7 @@ import (
 	"github.com/bezoar-cache/bezoar/internal/store/fs"
 	"github.com/bezoar-cache/bezoar/internal/store/hot"
 	storemetrics "github.com/bezoar-cache/bezoar/internal/store/metrics"
+	"github.com/bezoar-cache/bezoar/internal/store/prompt"
 	"github.com/bezoar-cache/bezoar/internal/store/recorded"
 	"github.com/bezoar-cache/bezoar/internal/store/seal"
 	"github.com/bezoar-cache/bezoar/internal/store/spool"
@@ -122,7 +124,7 @@ func (a *app) openBackend(ctx context.Context, ring *keyring.Ring, recorder *rec
 	}
 	a.openScrub(dir, recorder.Over(dir.Unverified()), dir, ring)
 	a.dir = dir
-	return recorder.Over(a.breaker.Over(dir)), dir, nil
+	return recorder.Over(a.breaker.Over(prompt.Drafts(dir, max(a.cfg.StoreTimeout, leastDiskWait)))), dir, nil
 }
 
 // newHolder names this process among all that work on one ledger.
@@ -201,6 +203,13 @@ func (a *app) openBucketBackend(ctx context.Context, ring *keyring.Ring, recorde
 	return front, remote, err
 }
 
+// diskWait is for how long a call of a local disk in front of a bucket may show no progress. A request may come across three such calls before it knows that
+// the disk hangs, and has to get through to the bucket within store-timeout all the same.
+func (a *app) diskWait() time.Duration { return max(a.cfg.StoreTimeout/5, leastDiskWait) }
+
+// leastDiskWait is more than a call of a disk takes that is merely busy.
+const leastDiskWait = time.Second
+
 // giveWay has the tier give up copies when the disk is full that it shares with the spool: an upload is worth more than a copy.
 func (a *app) giveWay() {
 	if front := a.tier.Load(); front != nil {
@@ -209,7 +218,7 @@ func (a *app) giveWay() {
 }
 
 func (a *app) openRemote(ctx context.Context, ring *keyring.Ring, temp string) (*bucket.Store, error) {
-	check, cancel := context.WithTimeout(ctx, startupCheck)
+	check, cancel := context.WithTimeout(ctx, cmp.Or(a.checking, startupCheck))
 	defer cancel()
 	b, remote, err := openBucketStore(check, a.cfg, ring, temp, a.log)
 	if err == nil {
@@ -237,7 +246,8 @@ func (a *app) openSpool(remote spool.Remote) (*spool.Store, error) {
 	if !limited {
 		wait = spool.Forever
 	}
-	queued, err := spool.Open(remote, local, spool.Options{
+	// What the spool had committed after all, it takes over as what it finds.
+	queued, err := spool.Open(remote, prompt.New(local, prompt.Options{Wait: a.diskWait(), SyncWait: max(a.cfg.StoreTimeout, leastDiskWait), Gather: true}), spool.Options{
 		Wait: wait, MaxBytes: int64(a.cfg.SpoolSize), MaxAge: a.cfg.SpoolAge,
 		Logger: a.log, Registerer: a.registry, Now: time.Now,
 	})
@@ -255,7 +265,7 @@ func (a *app) openSpool(remote spool.Remote) (*spool.Store, error) {
 
 func (a *app) openTier(inner cache.Store, temp string) (cache.Store, error) {
 	options := tier.Options{
-		TempDir: temp, VerifyAhead: max(1, int64(a.cfg.VerifyAhead)), // zero would be the default, and no body is smaller
+		TempDir: temp, TempWait: a.diskWait(), VerifyAhead: max(1, int64(a.cfg.VerifyAhead)), // zero would be the default, and no body is smaller
 		Logger: a.log, Registerer: a.registry, Now: time.Now,
 	}
 	if a.cfg.VerifyAhead == config.All {
@@ -268,7 +278,10 @@ func (a *app) openTier(inner cache.Store, temp string) (cache.Store, error) {
 		if err != nil {
 			return nil, err
 		}
-		local, options.Size = dir, int64(a.cfg.TierSize)
+		options.Size = int64(a.cfg.TierSize)
+		local = prompt.New(dir, prompt.Options{Wait: a.diskWait(), Late: func(key cache.Key) {
+			_ = dir.Delete(context.Background(), key) // the tier does not know of it; one that stays is found at the next start
+		}})
 		isShared = dir.SharesDisk(a.spool)
 	}
 	front, err := tier.Open(inner, local, options)

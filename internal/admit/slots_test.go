@@ -211,3 +211,25 @@ func TestBounds(t *testing.T) {
 		}
 	})
 }
+
+// TestAWaitHasAnEnd: who finds no slot in time is told so then, and who finds one at the last moment has it.
+func TestAWaitHasAnEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const wait = time.Second
+		s := New(Options{Slots: 1, Wait: wait})
+		release, err := s.Acquire(t.Context(), trusted)
+		if err != nil {
+			t.Fatal(err)
+		}
+		begun := time.Now()
+		if _, err := s.Acquire(t.Context(), trusted); !errors.Is(err, ErrFull) || time.Since(begun) != wait {
+			t.Errorf("%v after %s", err, time.Since(begun))
+		}
+		time.AfterFunc(wait-time.Nanosecond, release)
+		again, err := s.Acquire(t.Context(), trusted)
+		if err != nil {
+			t.Fatalf("a slot at the last moment: %v", err)
+		}
+		again()
+	})
+}

@@ -35,6 +35,8 @@ type Options struct {
 	Limits artifact.Limits
 	// OthersBudget is that of uploads to all other scopes, so that they cannot take it from trusted ones. Nil: no bound.
 	OthersBudget *artifact.Budget
+	// OthersTurns are those of the same uploads, so that no flood of them takes the processors from trusted requests. Nil: no bound.
+	OthersTurns Turns
 	// StoreTimeout bounds the wait for each first answer of the store, or for its next sign of [Progress]; 0 is no bound.
 	StoreTimeout time.Duration
 	// Now is the clock for records.
@@ -110,11 +112,11 @@ func (c *Cache) Put(ctx context.Context, grant Grant, up Upload) (Entry, error) 
 	}
 	defer draft.Abort()
 
-	limits := c.opts.Limits
+	limits, turns := c.opts.Limits, Turns(nil)
 	if grant.Write != Trusted {
-		limits.Budget = c.opts.OthersBudget
+		limits.Budget, turns = c.opts.OthersBudget, c.opts.OthersTurns
 	}
-	summary, err := c.receive(draft, up, limits)
+	summary, err := c.receive(draft, up, limits, turns)
 	if err != nil {
 		return Entry{}, err
 	}
@@ -140,10 +142,15 @@ func (c *Cache) Put(ctx context.Context, grant Grant, up Upload) (Entry, error) 
 }
 
 // receive streams the upload through the check into the draft.
-func (c *Cache) receive(draft Draft, up Upload, limits artifact.Limits) (artifact.Summary, error) {
+func (c *Cache) receive(draft Draft, up Upload, limits artifact.Limits, turns Turns) (artifact.Summary, error) {
 	body := &upload{r: up.Body, left: up.Size}
 	sink := &recorder{w: draft}
-	summary, err := artifact.Check(io.TeeReader(body, sink), limits)
+	from, to := turns.during(body, sink)
+	end := turns.begin()
+	summary, err := func() (artifact.Summary, error) {
+		defer end()
+		return artifact.Check(io.TeeReader(from, to), limits)
+	}()
 	if sink.err != nil {
 		return summary, fmt.Errorf("%w: %w", ErrStore, sink.err)
 	}

@@ -144,6 +144,8 @@ type Object struct {
 	Copy bool
 	// Verified says that Body holds its bytes against Record.SHA256 by itself: [io.EOF] comes only if they fit. Nobody need do it again.
 	Verified bool
+	// InMemory says that to read the body waits for nothing.
+	InMemory bool
 	// URL is where a client may fetch the body by itself, for a short time, without a credential of this server. Empty: it reads Body.
 	URL string
 }

@@ -139,7 +139,14 @@ func (x *exchange) get(grant cache.Grant) {
 		return
 	}
 	// The length is announced and nothing wraps the writer, so the kernel can move the bytes of a plain file by itself.
+	stop := func() {}
+	if !obj.InMemory {
+		stop = whileItMoves(x.r.Context(), func(after time.Duration) {
+			x.server.opts.Log.Error("a download is cut off: what it reads hangs, in the operating system", "hash", x.hash, "scope", x.scope, "after", after)
+		})
+	}
 	x.bytes, err = io.Copy(x.w, obj.Body)
+	stop()
 	if err == nil && x.bytes != obj.Record.Size {
 		err = io.ErrUnexpectedEOF
 	}

@@ -48,18 +48,18 @@ const (
 	testIdle   = 2 * time.Minute
 	testStall  = 30 * time.Second
 	testRate   = 1024
+	testDrain  = 5 * time.Minute
 )
 
 // inBubble runs a test with a server over pipes; dial connects to it.
 func inBubble(t *testing.T, test func(t *testing.T, store cache.Store, dial func() net.Conn)) {
+	inBubbleOver(t, func() cache.Store { return mem.New() }, test)
+}
+
+func inBubbleOver(t *testing.T, open func() cache.Store, test func(t *testing.T, store cache.Store, dial func() net.Conn)) {
 	synctest.Test(t, func(t *testing.T) {
-		store := mem.New()
-		s := New(Options{
-			Cache: cache.New(store, cache.Options{MaxSize: 8 << 20, Limits: artifact.DefaultLimits(), Now: time.Now}),
-			Auth:  &fakeAuth{}, Log: slog.New(slog.DiscardHandler), Registry: prometheus.NewRegistry(),
-			HeaderTimeout: testHeader, IdleTimeout: testIdle, StallTimeout: testStall, MinRate: testRate,
-			DrainTimeout: 10 * time.Second, DrainLimit: 1 << 30, MaxConnections: 100,
-		})
+		store := open()
+		s := newTimed(store)
 		l := &pipes{make(chan net.Conn), make(chan struct{})}
 		served := make(chan error)
 		go func() { served <- s.Serve(l, nil) }()
@@ -74,6 +74,16 @@ func inBubble(t *testing.T, test func(t *testing.T, store cache.Store, dial func
 		if err := <-served; !errors.Is(err, http.ErrServerClosed) {
 			t.Error(err)
 		}
+	})
+}
+
+// newTimed makes a server with waits as they are.
+func newTimed(store cache.Store) *Server {
+	return New(Options{
+		Cache: cache.New(store, cache.Options{MaxSize: 8 << 20, Limits: artifact.DefaultLimits(), Now: time.Now}),
+		Auth:  &fakeAuth{}, Log: slog.New(slog.DiscardHandler), Registry: prometheus.NewRegistry(),
+		HeaderTimeout: testHeader, IdleTimeout: testIdle, StallTimeout: testStall, MinRate: testRate,
+		DrainTimeout: testDrain, DrainLimit: 1 << 30, MaxConnections: 100,
 	})
 }
 
@@ -195,6 +205,115 @@ func TestDownloadsHaveToMove(t *testing.T) {
 				t.Errorf("a client who %s has it all: %v (%d bytes in %s)", c.name, whole, got.Len(), took)
 			}
 			conn.Close()
+		})
+	}
+}
+
+// TestARefusedUploadIsTakenForSomeTime: its rest is read while it moves, and then no longer than drain-timeout.
+func TestARefusedUploadIsTakenForSomeTime(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		rate int // bytes per second
+		most time.Duration
+	}{{"stalls", 0, 2 * testStall}, {"goes on", 2 * testRate, testDrain + testStall}} {
+		inBubble(t, func(t *testing.T, _ cache.Store, dial func() net.Conn) {
+			conn := dial()
+			begun := time.Now()
+			var sender sync.WaitGroup
+			sender.Go(func() {
+				fmt.Fprint(conn, "PUT /v1/cache/not.a.hash HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000000\r\n\r\n")
+				for c.rate > 0 {
+					if _, err := conn.Write(make([]byte, c.rate)); err != nil {
+						return
+					}
+					<-time.After(time.Second)
+				}
+			})
+			resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+			if err != nil || resp.StatusCode != http.StatusForbidden || !resp.Close {
+				t.Fatalf("a refused upload that %s: %v %v", c.name, resp, err)
+			}
+			if took := time.Since(begun); took > c.most || c.rate > 0 && took < testDrain {
+				t.Errorf("a refused upload that %s is answered after %s", c.name, took)
+			}
+			conn.Close()
+			sender.Wait()
+		})
+	}
+}
+
+// TestTheEndHasItsTimes: new clients are let in for shutdown-delay, transfers under way have shutdown-timeout, and one that does not end even when it is cut off has
+// a moment more.
+func TestTheEndHasItsTimes(t *testing.T) {
+	const delay, timeout = 10 * time.Second, 30 * time.Second
+	body := artifacttest.Random(300_000, 1)
+	for name, c := range map[string]struct {
+		pause time.Duration // of the one download under way, in the middle
+		want  time.Duration
+		late  bool
+	}{
+		"none":            {0, delay, false},
+		"ends in time":    {5 * time.Second, delay + 5*time.Second, false},
+		"hangs for good":  {1000 * time.Hour, delay + timeout + cutGrace, true},
+		"ends when asked": {timeout + time.Second, delay + timeout + time.Second, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				mend := make(chan struct{})
+				defer close(mend)
+				store := hanging{mem.New(), 200_000, mend, c.pause}
+				key := cache.Key{Workspace: cache.DefaultWorkspace, Scope: cache.Trusted, Hash: "1"}
+				if err := storetest.Put(t.Context(), store, key, body); err != nil {
+					t.Fatal(err)
+				}
+				s := newTimed(store)
+				l := &pipes{make(chan net.Conn), make(chan struct{})}
+				served := make(chan error)
+				go func() { served <- s.Serve(l, nil) }()
+				get := func() (err error) {
+					mine, theirs := net.Pipe()
+					defer mine.Close()
+					select {
+					case l.conns <- theirs:
+					case <-l.closed:
+						theirs.Close()
+						return net.ErrClosed
+					}
+					fmt.Fprint(mine, "GET /v1/cache/1 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+					resp, err := http.ReadResponse(bufio.NewReader(mine), nil)
+					if err != nil {
+						return err
+					}
+					_, err = io.Copy(io.Discard, resp.Body)
+					return err
+				}
+				var clients sync.WaitGroup
+				ended := make(chan time.Duration)
+				begun := time.Now()
+				go func() {
+					_ = s.Shutdown(t.Context(), delay, timeout)
+					ended <- time.Since(begun)
+				}()
+				<-time.After(delay - time.Nanosecond)
+				if c.pause > 0 { // right before the listener is closed
+					clients.Go(func() {
+						if err := get(); (err != nil) != c.late {
+							t.Errorf("the download under way: %v", err)
+						}
+					})
+				}
+				took := <-ended
+				if took < c.want-time.Second || took > c.want+time.Second {
+					t.Errorf("the end took %s, want %s", took, c.want)
+				}
+				if err := get(); err == nil {
+					t.Error("somebody was let in afterwards")
+				}
+				if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+					t.Error(err)
+				}
+				clients.Wait()
+			})
 		})
 	}
 }

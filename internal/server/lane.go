@@ -51,7 +51,7 @@ func (l *laneListener) Accept() (net.Conn, error) {
 
 // connContext is called for each connection before it is served, and may give its requests more.
 func (n *lane) connContext(ctx context.Context, conn net.Conn) context.Context {
-	ctx = n.server.crowd.connContext(ctx, conn)
+	ctx = withStall(n.server.crowd.connContext(ctx, conn), conn)
 	if c, ok := conn.(*laneConn); ok {
 		c.base = func() context.Context { return ctx }
 	}

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -46,7 +47,8 @@ func due(rate int64, in time.Duration) int64 {
 type stallConn struct {
 	net.Conn
 	timeout time.Duration
-	due     int64           // bytes that the peer has to take in that time
+	due     int64 // bytes that the peer has to take in that time
+	moved   atomic.Int64
 	raw     syscall.RawConn // nil where the kernel cannot be asked to send a part of a file
 }
 
@@ -75,6 +77,7 @@ func (c *stallConn) Write(p []byte) (written int, err error) {
 			return written, err
 		}
 		n, err := c.Conn.Write(chunk)
+		c.moved.Add(int64(n))
 		written += n
 		if p = p[n:]; err != nil && !c.slow(int64(n), int64(len(chunk)), err) || len(p) == 0 {
 			return written, err
@@ -103,6 +106,7 @@ func (c *stallConn) ReadFrom(r io.Reader) (written int64, err error) {
 		size := min(limited.N, stallChunk)
 		chunk := io.LimitedReader{R: limited.R, N: size}
 		n, err := lower.ReadFrom(&chunk)
+		c.moved.Add(n)
 		written += n
 		limited.N -= n
 		if err != nil && !c.slow(n, size, err) || n == 0 {
@@ -120,6 +124,7 @@ func (c *stallConn) sendPart(part *cache.FileRange) (written int64, err error) {
 		}
 		size := min(part.N, stallChunk)
 		n, err := sendRange(c.raw, part.File, part.Off, size)
+		c.moved.Add(n)
 		written += n
 		part.Off += n
 		part.N -= n
@@ -138,7 +143,9 @@ func (c *stallConn) writeMore(p []byte) (int, error) {
 	if err := c.SetWriteDeadline(time.Now().Add(c.timeout)); err != nil {
 		return 0, err
 	}
-	return sendMore(c.raw, p)
+	n, err := sendMore(c.raw, p)
+	c.moved.Add(int64(n))
+	return n, err
 }
 
 // CloseWrite lets net/http end a connection so that the peer still reads the answer.

@@ -249,3 +249,22 @@ func TestTheEndIsBounded(t *testing.T) {
 		span(tracing, "after the end")
 	})
 }
+
+// TestAnExportIsBounded: a collector that takes spans and never answers is trouble after the time that an export has.
+func TestAnExportIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tracing := start(t, "OTEL_TRACES_EXPORTER=otlp")
+		tracing.client.http.Transport = roundTrip(func(r *http.Request) (*http.Response, error) { <-r.Context().Done(); return nil, r.Context().Err() })
+		span(tracing, "one")
+		<-time.After(defaultTimeout - time.Second)
+		if err := tracing.Degraded(); err != nil {
+			t.Errorf("before its time: %v", err)
+		}
+		<-time.After(7 * time.Second) // spans wait for others for 5 seconds
+		synctest.Wait()
+		if tracing.Degraded() == nil {
+			t.Error("an export goes on for ever")
+		}
+		_ = tracing.Close()
+	})
+}

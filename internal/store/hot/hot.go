@@ -211,7 +211,7 @@ func (s *store) fileObject(f *file) *cache.Object {
 // object gives a copy out.
 func (s *store) object(it *item) *cache.Object {
 	v := &view{}
-	v.Object = cache.Object{Entry: it.entry, Body: &v.body, Copy: true, Verified: true}
+	v.Object = cache.Object{Entry: it.entry, Body: &v.body, Copy: true, Verified: true, InMemory: true}
 	v.body.rest, v.body.all = it.body, it.body
 	if it.aside {
 		v.SetAside = func(reason string) error { return s.setAside(it, reason) }

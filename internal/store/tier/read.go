@@ -95,6 +95,7 @@ func (s *Store) openLocal(ctx context.Context, id id, key cache.Key, seen stamp)
 		return nil, err
 	default:
 		s.reading.failed(err)
+		cache.Progress(ctx) // the disk may have taken its time, and the storage has not been asked yet
 	}
 	return nil, nil
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 
 	"github.com/bezoar-cache/bezoar/internal/cache"
+	"github.com/bezoar-cache/bezoar/internal/store/prompt"
 )
 
 // scratch is the file that a download goes to. Reading at an offset that is written is safe meanwhile, for any number of readers.
@@ -34,6 +35,10 @@ func (s *Store) newScratch(ctx context.Context, f *flight, entry cache.Entry) (f
 			return d, ""
 		}
 		refused = s.notCreated(ctx, f, err)
+		if errors.Is(err, prompt.ErrHangs) {
+			f.moved()           // who waits has waited for a disk, and the storage has not been asked for the body yet
+			return nil, refused // the other directory is on the same disk, most likely
+		}
 	}
 	return s.newTemp(entry), refused
 }
@@ -61,7 +66,7 @@ func (s *Store) newTemp(entry cache.Entry) scratch {
 	if size < 0 || !s.spilling.worthTrying() || !s.reserveTemp(size) {
 		return nil
 	}
-	t, err := newTemp(s.opts.TempDir)
+	t, err := newTemp(s.opts.TempDir, s.temps)
 	if err != nil {
 		s.temp.Add(-size)
 		s.spilling.failed(err)
@@ -121,27 +126,46 @@ func (d *draft) close() {
 	_ = d.written.Close()
 }
 
-// temp is a scratch that is gone when it is closed.
+// temp is a scratch that is gone when it is closed. Its calls answer in time, though the disk hangs.
 type temp struct {
-	*os.File
-	named bool // the system could not remove it while it is open
+	file  *os.File
+	gate  *prompt.Gate
+	named bool   // the system could not remove it while it is open
+	buf   []byte // what is written: after a call that hangs it is still in use
+	err   error  // of the first write that failed: after it there may be one under way
 }
 
-func newTemp(dir string) (*temp, error) {
-	file, err := os.CreateTemp(dir, "bezoar-tier-*")
-	if err != nil {
-		return nil, err
-	}
-	return &temp{file, os.Remove(file.Name()) != nil}, nil
+func newTemp(dir string, gate *prompt.Gate) (*temp, error) {
+	return prompt.Do(gate, func(func()) (*temp, error) {
+		file, err := os.CreateTemp(dir, "bezoar-tier-*")
+		if err != nil {
+			return nil, err
+		}
+		return &temp{file: file, gate: gate, named: os.Remove(file.Name()) != nil}, nil
+	}, (*temp).close)
 }
+
+func (t *temp) Write(p []byte) (n int, err error) {
+	if t.err != nil {
+		return 0, t.err
+	}
+	buf := append(t.buf[:0], p...)
+	t.buf = buf
+	n, t.err = prompt.Do(t.gate, func(func()) (int, error) { return t.file.Write(buf) }, nil)
+	return n, t.err
+}
+
+func (t *temp) ReadAt(p []byte, off int64) (int, error) { return t.file.ReadAt(p, off) }
 
 func (t *temp) commit(context.Context, cache.Record) error { return nil }
 
 func (t *temp) abort() {}
 
 func (t *temp) close() {
-	_ = t.Close()
-	if t.named {
-		_ = os.Remove(t.Name())
-	}
+	t.gate.Release(func() {
+		_ = t.file.Close()
+		if t.named {
+			_ = os.Remove(t.file.Name())
+		}
+	})
 }

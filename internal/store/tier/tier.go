@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"github.com/bezoar-cache/bezoar/internal/cache"
+	"github.com/bezoar-cache/bezoar/internal/store/prompt"
 )
 
 var _ cache.Store = (*Store)(nil)
@@ -28,6 +29,8 @@ type Options struct {
 	TempDir string
 	// TempSize bounds what lies there, in bytes; beyond it, readers get their bytes unshared. Zero: [DefaultTempSize].
 	TempSize int64
+	// TempWait is for how long a call may show no progress there: then the disk hangs, and is left alone. Zero: [DefaultTempWait].
+	TempWait time.Duration
 	// VerifyAhead is up to how many bytes a body is verified before its first byte is given out. Zero: [DefaultVerifyAhead]. Negative: whatever its size.
 	VerifyAhead int64
 	// Downloads bounds how many run at once. Zero: [DefaultDownloads].
@@ -48,6 +51,7 @@ type Options struct {
 // What [Options] are where they are zero.
 const (
 	DefaultTempSize    = 4 << 30
+	DefaultTempWait    = 2 * time.Second
 	DefaultVerifyAhead = 8 << 20
 	DefaultDownloads   = 64
 	DefaultQueue       = 1024
@@ -73,6 +77,7 @@ type Store struct {
 	reading  *health // of entries in local
 	writing  *health
 	spilling *health // to temporary files
+	temps    *prompt.Gate
 
 	shards  [shards]shard
 	total   atomic.Int64 // bytes that are reserved or held; at most Size, but for what was found at the start
@@ -139,6 +144,7 @@ func (s *Store) complete() error {
 	s.soft = o.Size - o.Size/20
 	o.TempDir = orElse(o.TempDir, os.TempDir())
 	o.TempSize = orElse(o.TempSize, DefaultTempSize)
+	o.TempWait = orElse(o.TempWait, DefaultTempWait)
 	o.VerifyAhead = orElse(o.VerifyAhead, DefaultVerifyAhead)
 	o.Downloads = orElse(o.Downloads, DefaultDownloads)
 	o.Queue = orElse(o.Queue, DefaultQueue)
@@ -151,7 +157,8 @@ func (s *Store) complete() error {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	probe, err := newTemp(o.TempDir)
+	s.temps = prompt.NewGate(o.TempWait)
+	probe, err := newTemp(o.TempDir, s.temps)
 	if err != nil {
 		return fmt.Errorf("write to the directory for downloads: %w: name one that exists and that the user that runs bezoar may write to", err)
 	}
