@@ -61,6 +61,9 @@ func cutLastSegment(path string) (rest, segment string, ok bool) {
 
 // workspace is the one that the path names, or "" if it names none that is known.
 func (t target) workspace(known func(cache.Workspace) bool) cache.Workspace {
+	if t.prefix == "" { // as most have it
+		return ""
+	}
 	name, err := cache.ParseWorkspace(t.prefix)
 	if err != nil || !known(name) {
 		return ""
