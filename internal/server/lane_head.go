@@ -14,7 +14,7 @@ var (
 )
 
 // cutRequest takes apart what was read, if that has a whole head, which asks for a path of unreserved characters by GET, HEAD or PUT. The headers are
-// what comes after the first line. Only behind the head of a PUT something may come.
+// what comes after the first line, the rest is behind the head.
 func cutRequest(read []byte) (method, path string, headers, rest []byte, ok bool) {
 	end := bytes.Index(read, endOfHead)
 	if end < 0 {
@@ -33,7 +33,7 @@ func cutRequest(read []byte) (method, path string, headers, rest []byte, ok bool
 		return "", "", nil, nil, false
 	}
 	line, ok = bytes.CutSuffix(line[len(method)+1:], version11)
-	if !ok || method != http.MethodPut && len(read) > end {
+	if !ok {
 		return "", "", nil, nil, false
 	}
 	for _, c := range line {

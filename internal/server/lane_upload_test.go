@@ -156,3 +156,45 @@ func TestAClientThatIsStillSendingSeesTheAnswer(t *testing.T) {
 		}
 	})
 }
+
+// TestALaneBodyEndsWhereItWasAnnounced, with its last byte, and not before.
+func TestALaneBodyEndsWhereItWasAnnounced(t *testing.T) {
+	for _, c := range []struct {
+		ahead, sent, want string
+		left              int64
+		err               error
+	}{
+		{"abc", "", "abc", 3, nil},
+		{"ab", "cde", "abc", 3, nil},
+		{"", "abcde", "abc", 3, nil},
+		{"ab", "", "ab", 3, io.ErrUnexpectedEOF},
+		{"", "ab", "ab", 3, io.ErrUnexpectedEOF},
+	} {
+		client, end := net.Pipe()
+		go func() {
+			_, _ = io.WriteString(client, c.sent)
+			_ = client.Close()
+		}()
+		b := &laneBody{conn: &laneConn{Conn: end}, ahead: []byte(c.ahead), left: c.left}
+		got, err := io.ReadAll(b)
+		if string(got) != c.want || !errors.Is(err, c.err) {
+			t.Errorf("%+v: %q, %v", c, got, err)
+		}
+		if _, again := b.Read(make([]byte, 1)); c.err == nil && !errors.Is(again, io.EOF) || c.err != nil && !errors.Is(again, c.err) {
+			t.Errorf("%+v: then %v", c, again)
+		}
+		_ = end.Close()
+	}
+}
+
+// TestAnUnreadBodyEndsTheConnection, whatever a handler forgets: its bytes are no request.
+func TestAnUnreadBodyEndsTheConnection(t *testing.T) {
+	s := New(Options{Log: discardLog(), Registry: newTestRegistry()})
+	conn := &memoryConn{}
+	q := laneRequest{conn: &laneConn{Conn: conn, lane: &s.lane}, r: new(http.Request), body: laneBody{left: 1}}
+	q.writer.reset(&q)
+	writeText(&q.writer, http.StatusOK, "")
+	if q.writer.finish() || !bytes.Contains(conn.answer, []byte("\r\nConnection: close\r\n")) {
+		t.Errorf("it goes on behind %q", conn.answer)
+	}
+}

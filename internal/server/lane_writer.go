@@ -59,6 +59,7 @@ func (w *laneWriter) WriteHeader(status int) {
 	if w.left, err = strconv.ParseInt(w.header.Get("Content-Length"), 10, 64); err != nil {
 		w.left, w.end = 0, true // a bug; the end of the connection ends the body
 	}
+	// Behind a body that was not read to its end, no request can be found.
 	if w.header.Get("Connection") != "" || w.conn.lane.server.stopping.Load() || w.body.left > 0 {
 		w.end = true
 	}
@@ -170,7 +171,7 @@ func (w *laneWriter) finish() bool {
 		w.WriteHeader(http.StatusOK)
 	}
 	w.flush()
-	return w.err == nil && !w.end && (w.head || w.left == 0) && w.body.left == 0
+	return w.err == nil && !w.end && (w.head || w.left == 0)
 }
 
 // date is the value of the header of that name. It is made once a second.
