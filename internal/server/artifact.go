@@ -31,8 +31,8 @@ func (s *Server) serveArtifact(w http.ResponseWriter, r *http.Request, t target)
 		writeText(w, http.StatusMethodNotAllowed, "an artifact can be read (GET, HEAD) and uploaded (PUT), nothing else")
 		return
 	}
-	s.running.Add(1)
-	defer s.running.Done()
+	s.running.begin()
+	defer s.running.end()
 	r, span := s.startSpan(r)
 	x := &exchange{server: s, w: w, r: r, started: time.Now(), target: t, span: span}
 	done := s.metrics.begin(r.Method)

@@ -1,47 +1,80 @@
 package server
 
 import (
-	"bufio"
 	"bytes"
 	"net/http"
 )
-
-// newHeadReader reads what is in memory.
-func newHeadReader(head []byte) *bufio.Reader {
-	return bufio.NewReaderSize(bytes.NewReader(head), len(head))
-}
 
 var (
 	endOfLine = []byte("\r\n")
 	endOfHead = []byte("\r\n\r\n")
 	version11 = []byte(" HTTP/1.1")
+
+	lengthField = []byte("content-length:")
 )
 
-// cutRequest takes a head apart that is whole, ends with the bytes, and asks for a path of unreserved characters by GET or HEAD. The headers
-// are what comes after the first line.
-func cutRequest(head []byte) (method, path string, headers []byte, ok bool) {
-	if !bytes.HasSuffix(head, endOfHead) || bytes.Index(head, endOfHead) != len(head)-len(endOfHead) {
-		return "", "", nil, false
+// cutRequest takes apart what was read, if that has a whole head, which asks for a path of unreserved characters by GET, HEAD or PUT. The headers are
+// what comes after the first line, the rest is behind the head.
+func cutRequest(read []byte) (method, path string, headers, rest []byte, ok bool) {
+	end := bytes.Index(read, endOfHead)
+	if end < 0 {
+		return "", "", nil, nil, false
 	}
-	line, headers, _ := bytes.Cut(head, endOfLine)
+	end += len(endOfHead)
+	line, headers, _ := bytes.Cut(read[:end], endOfLine)
 	switch {
 	case bytes.HasPrefix(line, []byte("GET /")):
-		method, line = http.MethodGet, line[len("GET "):]
+		method = http.MethodGet
+	case bytes.HasPrefix(line, []byte("PUT /")):
+		method = http.MethodPut
 	case bytes.HasPrefix(line, []byte("HEAD /")):
-		method, line = http.MethodHead, line[len("HEAD "):]
+		method = http.MethodHead
 	default:
-		return "", "", nil, false
+		return "", "", nil, nil, false
 	}
-	line, ok = bytes.CutSuffix(line, version11)
+	line, ok = bytes.CutSuffix(line[len(method)+1:], version11)
 	if !ok {
-		return "", "", nil, false
+		return "", "", nil, nil, false
 	}
 	for _, c := range line {
 		if !isUnreserved(c) && c != '/' {
-			return "", "", nil, false
+			return "", "", nil, nil, false
 		}
 	}
-	return method, string(line), headers, true
+	return method, string(line), headers, read[end:], true
+}
+
+// cutLength takes the one line with the length of a body out of headers: a number in digits, without a zero before it, and not zero. The other lines are
+// appended to to. If there is another length among them, they are not plain.
+func cutLength(headers, to []byte) (length int64, others []byte, ok bool) {
+	for at := 0; at < len(headers); {
+		end := bytes.Index(headers[at:], endOfLine)
+		if end < 0 {
+			break
+		}
+		if line := headers[at : at+end]; len(line) > len(lengthField) && bytes.EqualFold(line[:len(lengthField)], lengthField) {
+			length, ok = parseLength(bytes.TrimPrefix(line[len(lengthField):], []byte(" ")))
+			return length, append(append(to, headers[:at]...), headers[at+end+len(endOfLine):]...), ok
+		}
+		at += end + len(endOfLine)
+	}
+	return 0, to, false
+}
+
+// maxLengthDigits keeps a length within an int64.
+const maxLengthDigits = 18
+
+func parseLength(digits []byte) (length int64, ok bool) {
+	if len(digits) == 0 || len(digits) > maxLengthDigits || digits[0] == '0' {
+		return 0, false
+	}
+	for _, c := range digits {
+		if c < '0' || c > '9' {
+			return 0, false
+		}
+		length = length*10 + int64(c-'0')
+	}
+	return length, true
 }
 
 // isUnreserved tells the characters that stand for themselves in a URL, and for nothing else (RFC 3986, section 2.3).

@@ -87,6 +87,11 @@ const (
 	lastHead  = " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 )
 
+// bodyHead is behind the path of an upload of n bytes.
+func bodyHead(n int) string {
+	return fmt.Sprintf(" HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer x\r\nContent-Length: %d\r\n\r\n", n)
+}
+
 // TestAnswersAreThoseOfNetHTTP to whatever a client sends, the last request of each being its end.
 func TestAnswersAreThoseOfNetHTTP(t *testing.T) {
 	f := newFixture(t)
@@ -96,37 +101,56 @@ func TestAnswersAreThoseOfNetHTTP(t *testing.T) {
 	alone := f.beside()
 	last := "GET /v1/cache/none" + lastHead
 	for name, pieces := range map[string][]string{
-		"hits":              {"GET /v1/cache/small" + plainHead, "GET /v1/cache/large" + plainHead, "GET /v1/cache/small" + plainHead, last},
-		"misses":            {"GET /v1/cache/1" + plainHead, "GET /v1/cache/2" + plainHead, last},
-		"heads":             {"HEAD /v1/cache/small" + plainHead, "HEAD /v1/cache/1" + plainHead, "GET /v1/cache/large" + plainHead, last},
-		"other headers":     {"GET /v1/cache/small" + plainHead, "GET /v1/cache/small HTTP/1.1\r\nHost: localhost\r\nAccept: */*\r\n\r\n", last},
-		"another host":      {"GET /v1/cache/small" + plainHead, "GET /v1/cache/small HTTP/1.1\r\nHost: example.com\r\n\r\n", last},
-		"forwarded":         {"GET /v1/cache/small HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-For: 192.0.2.1\r\n\r\n", last},
-		"two credentials":   {"GET /v1/cache/small HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer x\r\nAuthorization: Bearer y\r\n\r\n", last},
-		"doubled slashes":   {"GET //v1/cache/small" + plainHead, last},
-		"other paths":       {"GET /v1/cache/small" + plainHead, "GET /healthz" + plainHead, "GET /v1/cache/small" + plainHead, last},
-		"no hash":           {"GET /v1/cache/" + plainHead, "GET /v1/cache/a.b" + plainHead, last},
-		"a query":           {"GET /v1/cache/small?a=b" + plainHead, last},
-		"an encoded path":   {"GET /v1/cache/sm%61ll" + plainHead, last},
-		"pipelined":         {"GET /v1/cache/small" + plainHead + "GET /v1/cache/1" + plainHead + last},
-		"an upload between": {"GET /v1/cache/1" + plainHead, "PUT /v1/cache/small HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\nabc", "GET /v1/cache/small" + plainHead, last},
-		"a body":            {"GET /v1/cache/small HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\nabc" + last},
-		"a chunked body":    {"GET /v1/cache/small HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + last},
-		"both lengths":      {"GET /v1/cache/small HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + last},
-		"two lengths":       {"GET /v1/cache/small HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nContent-Length: 3\r\n\r\n"},
-		"a folded line":     {"GET /v1/cache/small HTTP/1.1\r\nHost: localhost\r\nA: b\r\n c\r\n\r\n" + last},
-		"a bare line feed":  {"GET /v1/cache/small HTTP/1.1\nHost: localhost\n\n" + last},
-		"a hidden line":     {"GET /v1/cache/small HTTP/1.1\r\nHost: localhost\r\nA: b\nContent-Length: 3\r\n\r\nabc" + last},
-		"a space to colon":  {"GET /v1/cache/small HTTP/1.1\r\nHost : localhost\r\n\r\n"},
-		"no name":           {"GET /v1/cache/small HTTP/1.1\r\nHost: localhost\r\n: a\r\n\r\n"},
-		"no colon":          {"GET /v1/cache/small HTTP/1.1\r\nHost: localhost\r\nabc\r\n\r\n"},
-		"two hosts":         {"GET /v1/cache/small HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n\r\n"},
-		"no host":           {"GET /v1/cache/small HTTP/1.1\r\nA: b\r\n\r\n"},
-		"HTTP/1.0":          {"GET /v1/cache/small HTTP/1.0\r\nHost: localhost\r\n\r\n"},
-		"another version":   {"GET /v1/cache/small HTTP/1.2\r\nHost: localhost\r\n\r\n"},
-		"an absolute form":  {"GET http://localhost/v1/cache/small" + plainHead, last},
-		"a wait for 100":    {"GET /v1/cache/small HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\n\r\n", last},
-		"nonsense":          {"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n"},
+		"hits":                {"GET /v1/cache/small" + plainHead, "GET /v1/cache/large" + plainHead, "GET /v1/cache/small" + plainHead, last},
+		"misses":              {"GET /v1/cache/1" + plainHead, "GET /v1/cache/2" + plainHead, last},
+		"heads":               {"HEAD /v1/cache/small" + plainHead, "HEAD /v1/cache/1" + plainHead, "GET /v1/cache/large" + plainHead, last},
+		"other headers":       {"GET /v1/cache/small" + plainHead, "GET /v1/cache/small HTTP/1.1\r\nHost: localhost\r\nAccept: */*\r\n\r\n", last},
+		"another host":        {"GET /v1/cache/small" + plainHead, "GET /v1/cache/small HTTP/1.1\r\nHost: example.com\r\n\r\n", last},
+		"forwarded":           {"GET /v1/cache/small HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-For: 192.0.2.1\r\n\r\n", last},
+		"two credentials":     {"GET /v1/cache/small HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer x\r\nAuthorization: Bearer y\r\n\r\n", last},
+		"doubled slashes":     {"GET //v1/cache/small" + plainHead, last},
+		"other paths":         {"GET /v1/cache/small" + plainHead, "GET /healthz" + plainHead, "GET /v1/cache/small" + plainHead, last},
+		"no hash":             {"GET /v1/cache/" + plainHead, "GET /v1/cache/a.b" + plainHead, last},
+		"a query":             {"GET /v1/cache/small?a=b" + plainHead, last},
+		"an encoded path":     {"GET /v1/cache/sm%61ll" + plainHead, last},
+		"pipelined":           {"GET /v1/cache/small" + plainHead + "GET /v1/cache/1" + plainHead + last},
+		"an upload between":   {"GET /v1/cache/1" + plainHead, "PUT /v1/cache/small HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\nabc", "GET /v1/cache/small" + plainHead, last},
+		"a body":              {"GET /v1/cache/small HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\nabc" + last},
+		"a chunked body":      {"GET /v1/cache/small HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + last},
+		"both lengths":        {"GET /v1/cache/small HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + last},
+		"two lengths":         {"GET /v1/cache/small HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nContent-Length: 3\r\n\r\n"},
+		"a folded line":       {"GET /v1/cache/small HTTP/1.1\r\nHost: localhost\r\nA: b\r\n c\r\n\r\n" + last},
+		"a bare line feed":    {"GET /v1/cache/small HTTP/1.1\nHost: localhost\n\n" + last},
+		"a hidden line":       {"GET /v1/cache/small HTTP/1.1\r\nHost: localhost\r\nA: b\nContent-Length: 3\r\n\r\nabc" + last},
+		"a space to colon":    {"GET /v1/cache/small HTTP/1.1\r\nHost : localhost\r\n\r\n"},
+		"no name":             {"GET /v1/cache/small HTTP/1.1\r\nHost: localhost\r\n: a\r\n\r\n"},
+		"no colon":            {"GET /v1/cache/small HTTP/1.1\r\nHost: localhost\r\nabc\r\n\r\n"},
+		"two hosts":           {"GET /v1/cache/small HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n\r\n"},
+		"no host":             {"GET /v1/cache/small HTTP/1.1\r\nA: b\r\n\r\n"},
+		"HTTP/1.0":            {"GET /v1/cache/small HTTP/1.0\r\nHost: localhost\r\n\r\n"},
+		"another version":     {"GET /v1/cache/small HTTP/1.2\r\nHost: localhost\r\n\r\n"},
+		"an absolute form":    {"GET http://localhost/v1/cache/small" + plainHead, last},
+		"a wait for 100":      {"GET /v1/cache/small HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\n\r\n", last},
+		"uploads":             {"PUT /v1/cache/small" + bodyHead(3) + "abc", "PUT /v1/cache/a.b" + bodyHead(5000) + strings.Repeat("x", 5000), "GET /v1/cache/small" + plainHead, last},
+		"pipelined uploads":   {"PUT /v1/cache/small" + bodyHead(3) + "abcPUT /v1/cache/a.b" + bodyHead(9000) + strings.Repeat("x", 9000) + "GET /v1/cache/small" + plainHead + last},
+		"half a request":      {"PUT /v1/cache/small" + bodyHead(3) + "abcGET /v1/cache/sm", "all" + plainHead, last},
+		"nonsense behind":     {"PUT /v1/cache/small" + bodyHead(3) + "abcd\r\n\r\n"},
+		"a last upload":       {"PUT /v1/cache/small" + bodyHead(3)[:len(bodyHead(3))-2] + "Connection: close\r\n\r\nabc"},
+		"no length":           {"PUT /v1/cache/small" + plainHead},
+		"length zero":         {"PUT /v1/cache/small" + bodyHead(0), last},
+		"a zero before":       {"PUT /v1/cache/small HTTP/1.1\r\nHost: localhost\r\nContent-Length: 03\r\n\r\nabc" + last},
+		"a sign":              {"PUT /v1/cache/small HTTP/1.1\r\nHost: localhost\r\nContent-Length: +3\r\n\r\nabc"},
+		"a length folded":     {"PUT /v1/cache/small HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n 0\r\n\r\nabc"},
+		"tabs and spaces":     {"PUT /v1/cache/small HTTP/1.1\r\nHost: localhost\r\nCONTENT-LENGTH:\t 3 \r\n\r\nabc" + last},
+		"two same lengths":    {"PUT /v1/cache/small HTTP/1.1\r\nContent-Length: 3\r\nHost: localhost\r\nContent-Length: 3\r\n\r\nabc" + last},
+		"two other lengths":   {"PUT /v1/cache/small HTTP/1.1\r\nContent-Length: 3\r\nHost: localhost\r\nContent-Length: 4\r\n\r\nabcd"},
+		"length and chunks":   {"PUT /v1/cache/small HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + last},
+		"a huge length":       {"PUT /v1/cache/small HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9999999999999999999\r\n\r\nabc"},
+		"an upload elsewhere": {"PUT /elsewhere" + bodyHead(3) + "abc", last},
+		"a HTTP/1.0 upload":   {"PUT /v1/cache/small HTTP/1.0\r\nHost: localhost\r\nContent-Length: 3\r\n\r\nabc"},
+		"one last GET":        {"GET /v1/cache/small" + lastHead},
+		"a GET of two words":  {"GET /v1/cache/small HTTP/1.1\r\nHost: localhost\r\nConnection: close, keep-alive\r\n\r\n"},
+		"nonsense":            {"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			want, got := talk(t, alone, pieces...), talk(t, f.addr, pieces...)
@@ -142,13 +166,18 @@ func TestPlainRequestsStayOnTheLane(t *testing.T) {
 	f := newFixture(t)
 	body := artifacttest.Typical(1)
 	f.want(http.StatusOK, http.MethodPut, "/v1/cache/1", body)
+	f.client.CloseIdleConnections()
 	onLane := func() int {
 		f.server.lane.mu.Lock()
 		defer f.server.lane.mu.Unlock()
 		return len(f.server.lane.conns)
 	}
-	if n := onLane(); n != 0 {
-		t.Fatalf("%d connections after an upload", n)
+	for deadline := time.After(10 * time.Second); onLane() > 0; {
+		select {
+		case <-deadline:
+			t.Fatal("the connection of the upload does not end")
+		case <-time.After(time.Millisecond):
+		}
 	}
 	conn, err := net.Dial("tcp", f.addr)
 	if err != nil {
@@ -333,28 +362,27 @@ func (c *memoryConn) Write(p []byte) (int, error) {
 func (c *memoryConn) RemoteAddr() net.Addr { return &net.UnixAddr{Net: "unix"} }
 func (c *memoryConn) LocalAddr() net.Addr  { return &net.UnixAddr{Net: "unix"} }
 
-// FuzzPlain says of any head that is taken for plain: net/http reads the same in it, and no body.
+// FuzzPlain says of whatever is taken for a plain request: net/http reads the same in it, the same body, and the same behind it.
 func FuzzPlain(f *testing.F) {
 	f.Add([]byte("GET /v1/cache/1" + plainHead))
 	f.Add([]byte("HEAD /v1/cache/1 HTTP/1.1\r\nHost: [::1]:80\r\nA-b_1:\r\nB:  c \r\n\r\n"))
 	f.Add([]byte("GET /v1/cache/1 HTTP/1.1\r\nhost: a\r\nContent-length: 0\r\n\r\n"))
-	f.Fuzz(func(t *testing.T, head []byte) {
-		q := laneRequest{conn: &laneConn{Conn: &memoryConn{}, base: t.Context}}
-		if !q.parse(head) {
+	f.Add([]byte("PUT /v1/cache/1" + bodyHead(3) + "abcGET"))
+	f.Add([]byte("PUT /v1/cache/1 HTTP/1.1\r\ncontent-length:12\r\nhost: a\r\nConnection: close\r\n\r\nab"))
+	f.Add([]byte("PUT /v1/cache/1 HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\nabc"))
+	f.Fuzz(func(t *testing.T, read []byte) {
+		l := new(lane)
+		q := laneRequest{conn: &laneConn{Conn: &memoryConn{}, lane: l, base: t.Context}}
+		if !q.parse(read) {
 			return
 		}
-		r, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(head)))
-		if err != nil {
-			t.Fatal(err)
+		checkPlain(t, &q, read)
+		q.keepHead() // another connection gets the same of what is kept
+		again := laneRequest{conn: q.conn}
+		if !again.parse(read) || !again.known {
+			t.Fatalf("%q is not plain any more", read)
 		}
-		if r.Method != q.r.Method || r.URL.EscapedPath() != q.r.URL.EscapedPath() || r.Host != q.r.Host || !r.ProtoAtLeast(1, 1) || r.Close || r.ContentLength != 0 || len(r.TransferEncoding) != 0 {
-			t.Errorf("%q: %+v, want %+v", head, q.r, r)
-		}
-		for name, values := range r.Header {
-			if !slices.Equal(values, q.r.Header[name]) {
-				t.Errorf("%s: %q, want %q", name, q.r.Header[name], values)
-			}
-		}
+		checkPlain(t, &again, read)
 	})
 }
 
@@ -429,5 +457,39 @@ func TestTheEndOfTheServerWaitsForAFirstRequest(t *testing.T) {
 	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	if err != nil || resp.StatusCode != http.StatusNotFound || !resp.Close {
 		t.Errorf("%v, %v", resp, err)
+	}
+}
+
+func checkPlain(t *testing.T, q *laneRequest, read []byte) {
+	t.Helper()
+	from := bufio.NewReader(bytes.NewReader(read))
+	r, err := http.ReadRequest(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Method != q.r.Method || r.URL.EscapedPath() != q.r.URL.EscapedPath() || r.Host != q.r.Host || !r.ProtoAtLeast(1, 1) || r.Close != q.r.Close ||
+		r.ContentLength != q.body.left || len(r.TransferEncoding) != 0 {
+		t.Errorf("%q: %+v, want %+v", read, q.r, r)
+	}
+	if (r.Method == http.MethodPut) != (r.ContentLength > 0) {
+		t.Errorf("%q: a body of %d bytes", read, r.ContentLength)
+	}
+	lengths := r.Header["Content-Length"]
+	if len(lengths) != min(1, int(r.ContentLength)) {
+		t.Errorf("%q: lengths %q", read, lengths)
+	}
+	delete(r.Header, "Content-Length")
+	if len(r.Header) != len(q.r.Header) {
+		t.Errorf("%q: headers %q, want %q", read, q.r.Header, r.Header)
+	}
+	for name, values := range r.Header {
+		if !slices.Equal(values, q.r.Header[name]) {
+			t.Errorf("%s: %q, want %q", name, q.r.Header[name], values)
+		}
+	}
+	body, bodyErr := io.ReadAll(r.Body)
+	rest, _ := io.ReadAll(from)
+	if !bytes.Equal(body, q.body.ahead) || (bodyErr == nil) != (int64(len(q.body.ahead)) == q.body.left) || !bytes.Equal(rest, q.next) {
+		t.Errorf("%q: body %q and %q behind it, want %q (%v) and %q", read, q.body.ahead, q.next, body, bodyErr, rest)
 	}
 }

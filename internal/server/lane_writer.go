@@ -14,10 +14,12 @@ import (
 // laneWriter writes the answer to a plain request: one that has a Content-Length, as all those of the handler have.
 type laneWriter struct {
 	conn    *laneConn
-	head    bool // the request is a HEAD: the body is dropped
+	body    *laneBody // of the request
+	head    bool      // the request is a HEAD: the body is dropped
 	header  http.Header
 	buf     []byte // the head, until it is sent
 	written bool   // the head was made
+	status  int    // that is in it
 	left    int64  // of the announced length
 	end     bool   // the connection ends with this answer
 	err     error
@@ -31,7 +33,7 @@ var (
 // together is the most that is copied to be sent with the head in one go.
 const together = 64 << 10
 
-func (w *laneWriter) reset(c *laneConn, method string) {
+func (w *laneWriter) reset(q *laneRequest) {
 	header := w.header
 	if header == nil {
 		header = http.Header{}
@@ -41,7 +43,7 @@ func (w *laneWriter) reset(c *laneConn, method string) {
 	if cap(buf) > together { // a connection that rests holds little
 		buf = nil
 	}
-	*w = laneWriter{conn: c, head: method == http.MethodHead, header: header, buf: buf}
+	*w = laneWriter{conn: q.conn, body: &q.body, head: q.r.Method == http.MethodHead, end: q.r.Close, header: header, buf: buf}
 }
 
 // Header implements [http.ResponseWriter].
@@ -52,12 +54,13 @@ func (w *laneWriter) WriteHeader(status int) {
 	if w.written {
 		return
 	}
-	w.written = true
+	w.written, w.status = true, status
 	var err error
 	if w.left, err = strconv.ParseInt(w.header.Get("Content-Length"), 10, 64); err != nil {
 		w.left, w.end = 0, true // a bug; the end of the connection ends the body
 	}
-	if w.header.Get("Connection") != "" || w.conn.lane.server.ending() {
+	// Behind a body that was not read to its end, no request can be found.
+	if w.header.Get("Connection") != "" || w.conn.lane.server.ending() || w.body.left > 0 {
 		w.end = true
 	}
 	b := append(w.buf, "HTTP/1.1 "...)
@@ -146,6 +149,11 @@ func sizeOfFile(r io.Reader) (int64, bool) {
 		return part.N, true
 	}
 	return 0, false
+}
+
+// SetReadDeadline is what [http.ResponseController] calls.
+func (w *laneWriter) SetReadDeadline(deadline time.Time) error {
+	return w.conn.SetReadDeadline(deadline)
 }
 
 func (w *laneWriter) flush() {

@@ -21,7 +21,7 @@ const socketMode = 0o660
 func Listen(ctx context.Context, network, address string) ([]net.Listener, error) {
 	switch network {
 	case "tcp":
-		l, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
+		l, err := tcpConfig().Listen(ctx, "tcp", address)
 		if errors.Is(err, syscall.EADDRINUSE) {
 			return nil, fmt.Errorf("cannot listen on %s: another process does. End it, or choose another address with --listen", address)
 		}

@@ -42,7 +42,10 @@ func (x *exchange) log() {
 			attrs = append(attrs, slog.String("error", x.err.Error()))
 		}
 	}
-	log.LogAttrs(ctx, level, RequestLine, attrs...)
+	// Not by the logger, which would look for the line of code that calls it: this is the one for all requests.
+	line := slog.NewRecord(time.Now(), level, RequestLine, 0)
+	line.AddAttrs(attrs...)
+	_ = log.Handler().Handle(ctx, line)
 }
 
 // who names the credential of a request, as far as it is authentic: what a person needs to revoke it, and none of what it says else.

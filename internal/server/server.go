@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -88,13 +87,34 @@ type Server struct {
 	metrics  *metrics
 	api      *http.Server
 	stopping atomic.Bool
-	running  sync.WaitGroup // requests for artifacts and sessions, and to the API
+	running  flights // requests for artifacts and sessions, and to the API
 	crowd    *crowd
 	lane     lane
 }
 
 // cutGrace bounds how long requests whose connections were cut may take to clean up.
 const cutGrace = 5 * time.Second
+
+// flights counts what is under way. More may come while somebody waits, which a [sync.WaitGroup] does not allow.
+type flights struct{ n atomic.Int64 }
+
+// flightPoll is how often somebody who waits for the end of all looks, as net/http does.
+const flightPoll = 10 * time.Millisecond
+
+func (f *flights) begin() { f.n.Add(1) }
+func (f *flights) end()   { f.n.Add(-1) }
+
+// wait returns when nothing is under way, or the error of ctx.
+func (f *flights) wait(ctx context.Context) error {
+	for f.n.Load() > 0 {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(flightPoll):
+		}
+	}
+	return nil
+}
 
 // New makes a Server; call [Server.Serve] with each listener.
 func New(opts Options) *Server {
@@ -125,8 +145,8 @@ func (s *Server) Handler() http.Handler {
 			return
 		}
 		if s.opts.API != nil && isAPI(r) {
-			s.running.Add(1)
-			defer s.running.Done()
+			s.running.begin()
+			defer s.running.end()
 			s.opts.API.ServeHTTP(w, r)
 			return
 		}
@@ -187,25 +207,16 @@ func (s *Server) Shutdown(ctx context.Context, delay, timeout time.Duration) err
 	defer cancel()
 	s.lane.stop()
 	err := s.api.Shutdown(ctx)
-	ended := make(chan struct{})
-	go func() {
-		s.running.Wait()
-		close(ended)
-	}()
 	if err == nil { // no connection is left, as far as net/http knows
-		select {
-		case <-ended:
+		if err = s.running.wait(ctx); err == nil {
 			return nil
-		case <-ctx.Done():
-			err = ctx.Err()
 		}
 	}
 	s.api.Close()
 	s.lane.cut()
 	// Their handlers still run, and have drafts to drop.
-	select {
-	case <-ended:
-	case <-time.After(cutGrace):
-	}
+	grace, stop := context.WithTimeout(context.WithoutCancel(ctx), cutGrace)
+	defer stop()
+	_ = s.running.wait(grace)
 	return err
 }

@@ -24,8 +24,8 @@ func (s *Server) serveSession(w http.ResponseWriter, r *http.Request, t target) 
 		writeText(w, http.StatusMethodNotAllowed, "a session is asked for with POST, with the CI's identity token as the bearer")
 		return
 	}
-	s.running.Add(1)
-	defer s.running.Done()
+	s.running.begin()
+	defer s.running.end()
 	r, span := s.startSpan(r)
 	q := &sessionRequest{server: s, w: w, r: r, started: time.Now(), span: span}
 	q.named = t.workspace(s.opts.Auth.Known)
