@@ -109,11 +109,11 @@ type begun struct {
 }
 
 // begin takes the turn and notes that there is a run. [ErrBusy].
-func (r *Runner) begin(ctx context.Context, request Request) (b *begun, err error) {
+func (r *Runner) begin(ctx context.Context, request Request) (_ *begun, err error) {
 	if !r.looking.TryLock() {
 		return nil, ErrBusy
 	}
-	b = &begun{r: r, request: request, lease: &lease{ledger: r.opts.Ledger, holder: r.holder}}
+	b := &begun{r: r, request: request, lease: &lease{ledger: r.opts.Ledger, holder: r.holder}}
 	defer func() {
 		if err != nil {
 			r.looking.Unlock()

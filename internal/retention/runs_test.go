@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/bezoar-cache/bezoar/internal/cache"
 	"github.com/bezoar-cache/bezoar/internal/retention"
 )
 
@@ -68,5 +69,70 @@ func TestAskedTooLate(t *testing.T) {
 	}
 	if _, err := r.Look(t.Context(), retention.Request{}); err != nil {
 		t.Error("its turn is not over:", err)
+	}
+}
+
+// TestSomebodyElseHasLooked: of two servers only one looks at a time, and neither right after the other.
+func TestSomebodyElseHasLooked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newRunBench(t, retention.Limits{})
+		other := retention.New(retention.Options{
+			Ledger: b, Store: b, Limits: func(cache.Workspace) retention.Limits { return retention.Limits{} }, Now: time.Now,
+		})
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { defer close(done); other.Run(ctx) }()
+		pass(2 * time.Hour)
+		stop()
+		<-done
+		b.stop()
+		runs, err := retention.Runs(t.Context(), b)
+		if err != nil || len(runs) < 2 {
+			t.Fatalf("%d runs, %v", len(runs), err)
+		}
+		for i, r := range runs[1:] {
+			if between := runs[i].Began.Sub(r.Began); between < retention.DefaultInterval/2 {
+				t.Errorf("%s between two runs", between)
+			}
+		}
+	})
+}
+
+// forgetful is a ledger that gives leases, and has its settings lost.
+type forgetful struct {
+	*world
+	read, write error
+}
+
+func (f *forgetful) Setting(ctx context.Context, name string) ([]byte, error) {
+	if f.read != nil {
+		return nil, f.read
+	}
+	return f.world.Setting(ctx, name)
+}
+
+func (f *forgetful) SetSetting(ctx context.Context, name string, value []byte) error {
+	if f.write != nil {
+		return f.write
+	}
+	return f.world.SetSetting(ctx, name, value)
+}
+
+// TestALookThatCannotBegin gives its turn back.
+func TestALookThatCannotBegin(t *testing.T) {
+	broken := errors.New("broken")
+	f := &forgetful{world: newWorld()}
+	r := retention.New(retention.Options{Ledger: f, Store: f, Limits: func(cache.Workspace) retention.Limits { return retention.Limits{} }, Now: f.clock})
+	for _, c := range []struct{ read, write error }{{broken, nil}, {nil, broken}} {
+		f.read, f.write = c.read, c.write
+		for range 2 {
+			if _, err := r.Look(t.Context(), retention.Request{}); !errors.Is(err, broken) {
+				t.Errorf("got %v, want what is broken", err)
+			}
+		}
+	}
+	f.read, f.write = nil, nil
+	if _, err := r.Look(t.Context(), retention.Request{}); err != nil {
+		t.Error(err)
 	}
 }
