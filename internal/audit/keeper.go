@@ -33,6 +33,8 @@ const (
 	trimEvery = time.Hour
 	trimStep  = 2000
 	page      = 1000
+	// lookAgain is the pause after a look that failed.
+	lookAgain = 30 * time.Second
 	// roundTimeout bounds one look at the chain: what a server wrote since the last one.
 	roundTimeout = 5 * time.Minute
 )
@@ -99,15 +101,20 @@ func NewKeeper(chain Chain, opts KeeperOptions) *Keeper {
 
 // Run looks after the chain until ctx ends. What comes after that, [Keeper.Seal] seals.
 func (k *Keeper) Run(ctx context.Context) {
-	tick := time.NewTicker(k.opts.Every)
-	defer tick.Stop()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
 	for first := true; ; first = false {
-		k.round(ctx, first)
 		select {
-		case <-tick.C:
+		case <-timer.C:
 		case <-ctx.Done():
 			return
 		}
+		k.round(ctx, first)
+		next := k.opts.Every
+		if k.trouble.Load() != nil { // of the ledger, most likely, which may be over soon
+			next = min(next, lookAgain)
+		}
+		timer.Reset(next)
 	}
 }
 

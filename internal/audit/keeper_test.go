@@ -182,7 +182,7 @@ func TestTrimming(t *testing.T) {
 	})
 }
 
-// TestAKeeperWaitsForTheLedger: trouble shows and goes.
+// TestAKeeperWaitsForTheLedger: trouble shows and goes, soon after it is over.
 func TestAKeeperWaitsForTheLedger(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		chain := &fakeChain{}
@@ -194,7 +194,7 @@ func TestAKeeperWaitsForTheLedger(t *testing.T) {
 			t.Error(err)
 		}
 		chain.set(nil, false)
-		pass(DefaultSealEvery)
+		pass(lookAgain)
 		if err := k.Degraded(); err != nil || len(chain.seals) != 1 {
 			t.Errorf("%v, %d seals", err, len(chain.seals))
 		}
