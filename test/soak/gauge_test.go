@@ -8,7 +8,6 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -99,19 +98,18 @@ func (w *world) ask(path string) (string, error) {
 	return string(text), err
 }
 
-// degraded are the causes that the server tells of.
-func (w *world) degraded(t *testing.T) []string {
-	values, err := w.metrics()
+// degraded are the causes that the server tells of, with their texts.
+func (w *world) degraded(t *testing.T) map[string]string {
+	text, err := w.ask("/readyz?verbose")
 	if err != nil {
 		t.Fatal(err)
 	}
-	var causes []string
-	for name, v := range values {
-		if cause, ok := strings.CutPrefix(name, `bezoar_degraded{cause="`); ok && v == 1 {
-			causes = append(causes, strings.TrimSuffix(cause, `"}`))
+	causes := make(map[string]string)
+	for line := range strings.Lines(text) {
+		if cause, text, ok := strings.Cut(strings.TrimSpace(line), " degraded: "); ok {
+			causes[cause] = text
 		}
 	}
-	slices.Sort(causes)
 	return causes
 }
 

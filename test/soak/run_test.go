@@ -21,8 +21,10 @@ type world struct {
 	faults  []fault
 	profile string // URL of the profiles
 	data    string // directory on the disk that breaks
-	// isOne says that of all uploads of one hash one is acknowledged at most, whatever happens.
+	// isOne says that of all uploads of one hash one is acknowledged at most, whatever happens. Else another one may be, if the bucket did not say for so long that it has the first,
+	// which stays.
 	isOne bool
+	look  time.Duration
 
 	shelf   *shelf
 	weather *weather
@@ -69,7 +71,7 @@ func (w *world) run(t *testing.T, p plan) *result {
 		w.calm(t, p)
 	}
 	<-time.After(p.end)
-	w.result.over("the last fault", w.degraded(t))
+	w.result.over(w.degraded(t))
 	end := w.settle(t, p)
 	cancel()
 	running.Wait()

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 	_ "modernc.org/sqlite" // to lock the ledger
@@ -55,14 +56,15 @@ func newBucket(t *testing.T, binary bezoar.Binary) *world {
 	binary = binary.With(storage.Environ()...)
 	data, key := mounted(t), binary.AddKey(t)
 	way := newProxy(t, storage.Endpoint)
-	profiles := free(t)
+	profiles, wait := free(t), 500*time.Millisecond
 	bucket := "s3://" + storage.NewBucket(t) + "/cache?path_style=true&region=" + storage.Region + "&endpoint="
 	args := append([]string{
-		"--metrics-listen", profiles, "--seal-key-file", key, "--store", bucket + way.URL, "--write-wait", "500ms",
+		"--metrics-listen", profiles, "--seal-key-file", key, "--store", bucket + way.URL, "--write-wait", wait.String(),
 		"--tier-dir", filepath.Join(data, "tier"), "--tier-size", "64MiB",
 	}, common()...)
 	return &world{
 		data:    data,
+		look:    wait, // as patient as that
 		profile: "http://" + profiles,
 		serve:   func() *bezoar.Server { return binary.Serve(t, data, args...) },
 		fresh: func() *bezoar.Server {

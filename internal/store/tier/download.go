@@ -69,6 +69,7 @@ func (f *flight) run(ctx context.Context) {
 	switch refused = f.keep(ctx, file, refused); {
 	case refused == "":
 		f.detach() // it is read from the local store now
+		s.retryTemp()
 	case s.local != nil:
 		s.metrics.notKept.WithLabelValues(refused).Inc()
 	}

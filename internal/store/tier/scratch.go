@@ -75,6 +75,23 @@ func (s *Store) newTemp(entry cache.Entry) scratch {
 	return t
 }
 
+// retryTemp writes a little where downloads go that are not to be kept, if that failed some time ago: where all is kept again, nobody would notice that it works.
+func (s *Store) retryTemp() {
+	if s.spilling.state() == nil || !s.spilling.worthTrying() {
+		return
+	}
+	t, err := newTemp(s.opts.TempDir, s.temps)
+	if err == nil {
+		_, err = t.Write(make([]byte, block))
+		t.close()
+	}
+	if err != nil {
+		s.spilling.failed(err)
+		return
+	}
+	s.spilling.well()
+}
+
 // reserveTemp takes room for a temporary file. Sizes are what a storage says, so that no sum of two may be trusted not to overflow.
 func (s *Store) reserveTemp(size int64) bool {
 	for {

@@ -251,6 +251,50 @@ func TestNoTemporaryDirectory(t *testing.T) {
 	}
 }
 
+// TestTroubleWithTheTemporaryDirectoryEnds though nothing goes there any more, because all is kept again.
+func TestTroubleWithTheTemporaryDirectoryEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		inner := &remote{Store: mem.New()}
+		local := &faulty{Store: openFS(t, t.TempDir()), create: syscall.EROFS}
+		dir := filepath.Join(t.TempDir(), "temp")
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		s := openOver(t, inner, local, Options{Size: 1 << 30, TempDir: dir})
+		synctest.Wait()
+		get := func(hash string) {
+			t.Helper()
+			key := storetest.Key(hash)
+			put(t, inner, key, storetest.Body(1, 10_000))
+			mustGet(t, s, key)
+			synctest.Wait()
+		}
+		if err := os.Remove(dir); err != nil {
+			t.Fatal(err)
+		}
+		get("1")
+		if s.spilling.state() == nil || s.writing.state() == nil {
+			t.Fatalf("the trouble is %v", s.Degraded())
+		}
+		local.set(func() { local.create = nil })
+		for _, hash := range []string{"2", "3"} {
+			time.Sleep(2 * time.Minute) //nolint:forbidigo // of a bubble's clock
+			get(hash)
+		}
+		if s.writing.state() != nil || s.spilling.state() == nil {
+			t.Fatalf("the directory is not there, and the trouble is %v", s.Degraded())
+		}
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Minute) //nolint:forbidigo // the same
+		get("4")
+		if err := s.Degraded(); err != nil {
+			t.Errorf("it is over, but: %v", err)
+		}
+	})
+}
+
 // TestTempSize has more to be shared than the temporary directory may take.
 func TestTempSize(t *testing.T) {
 	inner := &remote{Store: mem.New()}
