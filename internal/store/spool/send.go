@@ -146,7 +146,7 @@ func (s *Store) send(ctx context.Context, cancel context.CancelCauseFunc, it *it
 			stall.Reset(s.opts.Stall)
 		}
 	})
-	err := s.put(ctx, it.key)
+	err := s.put(ctx, it)
 	if err == nil || errors.Is(err, cache.ErrExist) {
 		return err
 	}
@@ -156,8 +156,8 @@ func (s *Store) send(ctx context.Context, cancel context.CancelCauseFunc, it *it
 	return fmt.Errorf("send the entry %q: %w", it.key, err)
 }
 
-func (s *Store) put(ctx context.Context, key cache.Key) error {
-	obj, err := s.local.Open(ctx, key)
+func (s *Store) put(ctx context.Context, it *item) error {
+	obj, err := s.local.Open(ctx, it.key)
 	if errors.Is(err, cache.ErrNotExist) || errors.Is(err, cache.ErrDamaged) {
 		return lostError{err}
 	}
@@ -169,5 +169,19 @@ func (s *Store) put(ctx context.Context, key cache.Key) error {
 	if !ok {
 		return errors.New("the local store cannot read at an offset: it is not fit for a spool")
 	}
-	return s.remote.Put(ctx, obj.Entry, body)
+	err = s.remote.Put(ctx, obj.Entry, body)
+	if errors.Is(err, cache.ErrExist) && it.behind && s.isThere(ctx, obj.Entry) {
+		return nil // a former try brought it, and its answer was lost
+	}
+	return err
+}
+
+// isThere reports whether what the remote store has under a key is this very entry.
+func (s *Store) isThere(ctx context.Context, entry cache.Entry) bool {
+	obj, err := s.remote.Open(ctx, entry.Key)
+	if err != nil {
+		return false
+	}
+	defer obj.Close()
+	return isSame(obj.Record, entry.Record)
 }

@@ -187,6 +187,27 @@ func TestLostRace(t *testing.T) {
 	})
 }
 
+// TestLostAnswer has the bucket take an entry and the answer get lost: what is there at the next try is no other server's.
+func TestLostAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, l := newRemote(), mem.New()
+		r.put = func(ctx context.Context, entry cache.Entry, body io.ReaderAt) error {
+			if err := r.write(ctx, entry, body); err != nil {
+				return err
+			}
+			return errDown
+		}
+		s := open(t, r, l, Options{Wait: time.Second, MaxBackoff: time.Second})
+		put(t, s, key, body)
+		pass(10 * time.Second)
+		want(t, s, key, body)
+		wantMiss(t, l, key)
+		if sent, lost := count(t, s, "sent"), count(t, s, "lost_race"); sent != 1 || lost != 0 {
+			t.Errorf("%v sent and %v lost races, want 1 and none", sent, lost)
+		}
+	})
+}
+
 // TestUnderDeadlines runs uploads as [cache.Cache] does: it ends them when there is no progress for 30 seconds.
 func TestUnderDeadlines(t *testing.T) {
 	grant := cache.Grant{Workspace: key.Workspace, Read: []cache.Scope{cache.Trusted}, Write: cache.Trusted}
