@@ -101,9 +101,10 @@ func (w *world) put(e *entry, body []byte) {
 	}
 	switch status {
 	case http.StatusOK:
-		slow := !w.isOne && time.Since(begun) >= w.look
-		if n := e.acknowledge(body); n > 1 && (w.isOne || sky == calm && !slow) {
-			w.result.violated("PUT %s: acknowledged for the %d. time, after %s", e.hash, n, time.Since(begun))
+		took := time.Since(begun)
+		slow := !w.isOne && took >= w.look
+		if others := e.acknowledge(body, took); len(others) > 0 && (w.isOne || sky == calm && !slow) {
+			w.result.violated("PUT %s: acknowledged again, after %s; the one before %s ago, after %s", e.hash, took, time.Since(others[0].at), others[0].took)
 		}
 		before = before && !slow
 	case http.StatusConflict:

@@ -6,7 +6,9 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
+	"time"
 )
 
 // fate is what became of an upload.
@@ -24,7 +26,13 @@ type entry struct {
 
 	mu   sync.Mutex
 	fate map[[sha256.Size]byte]fate
-	acks int
+	acks []ack
+}
+
+// ack is when an upload was acknowledged, and after what time.
+type ack struct {
+	at   time.Time
+	took time.Duration
 }
 
 // offer notes an upload before its first byte is sent.
@@ -34,19 +42,20 @@ func (e *entry) offer(body []byte, as fate) {
 	e.fate[sha256.Sum256(body)] = as
 }
 
-// acknowledge notes that an upload was, and returns how many of the hash were.
-func (e *entry) acknowledge(body []byte) int {
+// acknowledge notes that an upload was, and returns what others of the hash were before.
+func (e *entry) acknowledge(body []byte, took time.Duration) []ack {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.fate[sha256.Sum256(body)] = stored
-	e.acks++
-	return e.acks
+	before := slices.Clone(e.acks)
+	e.acks = append(e.acks, ack{time.Now(), took})
+	return before
 }
 
 func (e *entry) isStored() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.acks > 0
+	return len(e.acks) > 0
 }
 
 // judge says what is wrong with a body that was served. One says that only what was acknowledged is right, if anything was before.
@@ -58,7 +67,7 @@ func (e *entry) judge(body []byte, one bool) error {
 		return fmt.Errorf("%d bytes that nobody uploaded under it", len(body))
 	case as == cut:
 		return fmt.Errorf("%d bytes of an upload that broke off", len(body))
-	case as == sent && one && e.acks > 0:
+	case as == sent && one && len(e.acks) > 0:
 		return fmt.Errorf("%d bytes of an upload that was not acknowledged, and another one was", len(body))
 	}
 	return nil
