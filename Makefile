@@ -5,7 +5,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo deve
 TOOL    := $(GO) tool -modfile=tools/go.mod
 LDFLAGS := -s -w -X main.linked=$(VERSION)
 
-.PHONY: run test e2e faults soak mutants noninterference fuzz lint bench bench-peers bench-compare build
+.PHONY: run test e2e faults soak mutants noninterference fuzz lint bench figures bench-compare build
 
 run: build ## serve on 127.0.0.1:8099
 	bin/bezoar serve
@@ -50,12 +50,12 @@ lint: ## formatting, vet, linters, known vulnerabilities
 	GOOS=windows $(GO) vet ./cmd/... ./internal/...
 	GO=$(GO) .ci/vulncheck
 
-bench: ## the figures of docs/performance.md
+figures: ## those of docs/performance.md
 	$(GO) test -tags bench -run '^$$' -bench . -benchtime 1x -timeout $(TIMEOUT) ./test/bench/...
 
 # SHORT=1 is the short form, into dist/. ARGS are more flags of test/bench/peers, such as -dir, -cells or -rounds.
 OUT ?= $(if $(SHORT),,$(CURDIR)/docs)
-bench-peers: ## bezoar beside nginx and other caches, and builds by Nx: docs/benchmarks.md, in 25 minutes on a quiet machine; SHORT=1: dist/benchmarks.md, in 3
+bench: ## bezoar beside nginx and other caches, and builds by Nx: docs/benchmarks.md, in 25 minutes on a quiet machine; SHORT=1: dist/benchmarks.md, in 3
 	.ci/bench
 	$(GO) test -tags bench -count=1 -timeout 2h -v ./test/bench/peers -run TestPeers $(if $(SHORT),-short) $(if $(OUT),-out $(OUT)) $(ARGS)
 

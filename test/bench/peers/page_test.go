@@ -18,7 +18,7 @@ func (r *report) page() string {
 	}
 	fmt.Fprintf(&b, `# Benchmarks
 
-Written by `+"`make bench-peers`"+` on %s, on %s, in %v.%s
+Written by `+"`make bench`"+` on %s, on %s, in %v.%s
 
 ## How to read it
 
@@ -40,7 +40,7 @@ Artifacts are gzip'd tars of text that compresses about as code does. Downloads 
 
 What the servers do is not alike: only bezoar keeps scopes apart, keeps records of who made what, and unpacks what it is given before it keeps it.
 
-To run it, on Debian as root (or with what `+"`.ci/bench`"+` installs): `+"`make bench-peers`"+` writes this page; `+"`make bench-peers SHORT=1`"+` writes one to `+"`dist/`"+` in three minutes. `+"`BAZEL_REMOTE=path`"+`
+To run it, on Debian as root (or with what `+"`.ci/bench`"+` installs): `+"`make bench`"+` writes this page; `+"`make bench SHORT=1`"+` writes one to `+"`dist/`"+` in three minutes. `+"`BAZEL_REMOTE=path`"+`
 adds a bazel-remote, `+"`ARGS='-dir /var/tmp'`"+` keeps the files on a disk. Every turn is in [figures.json](benchmarks/figures.json).
 
 `)
