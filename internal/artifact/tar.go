@@ -75,7 +75,7 @@ func (w *walker) readEnd() error {
 		return refuse("", "ends with a long name for no member")
 	}
 	for n := 0; ; {
-		chunk, err := w.chunk(bufferSize)
+		chunk, err := w.chunk(plainSize)
 		if w.ended(err) {
 			if n < 2*blockSize {
 				return refuse("", "ends without the end-of-archive marker of a tar")

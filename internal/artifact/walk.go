@@ -64,7 +64,7 @@ type Member struct {
 // archive that simply ends too early is a bad one.
 //
 // Check returns at the first fault without reading on; draining r is up to the caller. It takes one pass and
-// holds no member's bytes. It needs about 170 KB (reused by later calls), and 80 bytes and its path for each
+// holds no member's bytes. It needs about 100 KB (reused by later calls), and 80 bytes and its path for each
 // member; [MaxPathBytes] bounds the paths, and [Limits.Budget] all of it together: beyond that the error is [ErrBusy].
 func Check(r io.Reader, lim Limits) (Summary, error) {
 	return Walk(r, lim, func(Member) error { return nil })
@@ -86,12 +86,13 @@ var walkers = sync.Pool{New: func() any {
 	w := &walker{content: sha256.New()}
 	w.upload.hash = sha256.New()
 	w.packed = bufio.NewReaderSize(nil, bufferSize)
-	w.plain = bufio.NewReaderSize(nil, bufferSize)
+	w.plain = bufio.NewReaderSize(nil, plainSize)
 	return w
 }}
 
 const (
-	bufferSize = 64 << 10
+	bufferSize = 32 << 10
+	plainSize  = 16 << 10
 	// keepMembers is the number of members up to which the table of members is kept for the next walk.
 	keepMembers = 4096
 )

@@ -10,8 +10,8 @@ import (
 	"github.com/bezoar-cache/bezoar/internal/cache"
 )
 
-// gathered is how much of an upload is put together, in bytes.
-const gathered = 128 << 10
+// gathered is how much of an upload is put together, in bytes. Each upload under way holds that much.
+const gathered = 32 << 10
 
 var buffers = sync.Pool{New: func() any { return new([gathered]byte) }}
 
@@ -22,6 +22,7 @@ type draft struct {
 	inner cache.Draft
 	buf   *[gathered]byte // what Write was given, as its caller may use that anew while it is still being written
 	n     int             // bytes in it that the disk has not
+	pen   *writer         // nil until there is a piece for it
 	err   error           // the first one of Write
 	left  bool
 	spent bool
@@ -58,9 +59,22 @@ func (d *draft) Write(p []byte) (written int, err error) {
 
 // flush brings to the disk what was put together.
 func (d *draft) flush() {
-	inner, bytes := d.inner, d.buf[:d.n]
-	d.do(func() error { return write(inner, bytes) }, func(error) { inner.Abort() })
+	if d.pen == nil {
+		d.pen = newWriter(d.store.writes, d.store.opts.Wait, d.inner)
+	}
+	d.left, d.err = d.pen.write(d.buf[:d.n], d.inner.Abort)
 	d.n = 0
+	if d.left {
+		d.pen = nil
+	}
+}
+
+// rest ends the goroutine that writes, if there is one.
+func (d *draft) rest() {
+	if d.pen != nil {
+		d.pen.end()
+		d.pen = nil
+	}
 }
 
 func write(to io.Writer, bytes []byte) error {
@@ -117,6 +131,7 @@ func (d *draft) Abort() {
 		return
 	}
 	d.spent = true
+	d.rest()
 	if d.left { // whoever is at it aborts, and uses the buffer
 		return
 	}
