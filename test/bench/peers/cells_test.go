@@ -29,6 +29,8 @@ type cell struct {
 	All bool `json:"all,omitempty"`
 	// Bare has the bare loop take part.
 	Bare bool `json:"bare,omitempty"`
+	// Beside is what else bezoar is compared with.
+	Beside []beside `json:"-"`
 	// Table is where the page has it.
 	Table string `json:"table"`
 }
@@ -89,9 +91,9 @@ func cells() (all []cell) {
 	for _, s := range inSizes {
 		all = append(all, cell{Load: hits, Size: s, Connections: atOnce(s), All: true, Table: tableHits})
 	}
-	all = append(all, cell{Load: misses, Connections: 64, All: true, Table: tableMisses})
+	all = append(all, cell{Load: misses, Connections: 64, All: true, Beside: []beside{besideHit, besideDiskHit}, Table: tableMisses})
 	for _, s := range upSizes {
-		all = append(all, cell{Load: uploads, Size: s, Connections: atOnce(s), All: true, Bare: s == kb500 || s == mb64, Table: tableUploads})
+		all = append(all, cell{Load: uploads, Size: s, Connections: atOnce(s), All: true, Bare: s >= kb12, Table: tableUploads})
 	}
 	all = append(all, cell{Load: mixed, Connections: 64, All: true, Table: tableMix})
 	for _, s := range few {
@@ -110,8 +112,8 @@ func cells() (all []cell) {
 		all = append(all,
 			cell{Load: hits, Size: s, Connections: 64, Close: true, Table: tableNew},
 			cell{Load: hits, Size: s, Connections: 64, TLS: true, Table: tableTLS},
-			cell{Load: hits, Size: s, Connections: 64, Who: sessionOfMain, Table: tableWho},
-			cell{Load: hits, Size: s, Connections: 64, Who: sessionOfPull, Table: tableWho})
+			cell{Load: hits, Size: s, Connections: 64, Who: sessionOfMain, Beside: []beside{besideToken}, Table: tableWho},
+			cell{Load: hits, Size: s, Connections: 64, Who: sessionOfPull, Beside: []beside{besideMain}, Table: tableWho})
 		if !testing.Short() {
 			all = append(all, cell{Load: hits, Size: s, Connections: 64, TLS: true, Close: true, Table: tableTLS})
 			all = append(all, cell{Load: uploads, Size: s, Connections: 64, TLS: true, Table: tableTLS})

@@ -10,6 +10,8 @@ import (
 	"regexp"
 	"testing"
 	"time"
+
+	"github.com/bezoar-cache/bezoar/test/bezoar"
 )
 
 // turnVolume bounds what one turn of uploads stores, in bytes.
@@ -21,6 +23,7 @@ type bench struct {
 	turns   uint64     // so far
 	kinds   []kind
 	secured pair
+	binary  bezoar.Binary
 	// running are servers with all entries in them, by name; those with TLS apart.
 	running, runningTLS map[string]*server
 	files               map[size][]string // the bodies, for wrk
@@ -28,7 +31,7 @@ type bench struct {
 
 // measureLoad runs the cells one after the other, and in each the servers in turns. The order changes with the round, so that no server always follows the same.
 func measureLoad(t *testing.T, r *report, only *regexp.Regexp) {
-	b := &bench{parent: t, kinds: r.Servers, secured: newPair(t), running: map[string]*server{}, runningTLS: map[string]*server{}, files: map[size][]string{}}
+	b := &bench{parent: t, kinds: r.Servers, secured: newPair(t), binary: r.binary, running: map[string]*server{}, runningTLS: map[string]*server{}, files: map[size][]string{}}
 	dir := t.TempDir()
 	for _, s := range []size{kb1, kb12} {
 		for i, body := range bodies(s) {
@@ -114,6 +117,13 @@ func (b *bench) run(t *testing.T, c cell, result *cellResult) {
 		dir := newDir(t)
 		contenders = append(contenders, contender{bareName, func(int) reading { return bare(t, dir, c.Size, long, turnVolume) }})
 	}
+	for _, o := range c.Beside {
+		s, other := b.besideOf(t, o), c
+		if o.hits > 0 {
+			other.Load, other.Size = hits, o.hits
+		}
+		contenders = append(contenders, contender{o.name, func(round int) reading { return b.turn(t, other, s, round, long) }})
+	}
 	for _, each := range contenders { // the first turn is for warming up
 		each.turn(-1)
 	}
@@ -124,7 +134,8 @@ func (b *bench) run(t *testing.T, c cell, result *cellResult) {
 		}
 	}
 	want := map[string]float64{misses: 1, mixed: mixMisses}[c.Load]
-	for name, readings := range result.Readings {
+	for _, name := range result.names() {
+		readings := result.Readings[name]
 		for _, reading := range readings {
 			// Uploads may be refused when there are too many at once; the page says how many were.
 			if c.Load != uploads && math.Abs(reading.Failed-want) > 0.01+want/5 {

@@ -106,6 +106,7 @@ func (r *report) table(b *strings.Builder, table string) {
 		if c.Cell.Bare {
 			fmt.Fprintf(&notes, "%s: bezoar beside the bare loop, requests %v, CPU %v.\n\n", c.Cell.name(), c.ratio("bezoar", bareName, perSecond), c.ratio("bezoar", bareName, cpuOf))
 		}
+		notes.WriteString(c.besides())
 	}
 	if rows.Len() == 0 {
 		return
