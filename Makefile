@@ -16,6 +16,7 @@ build: ## bin/bezoar
 test: ## every test: fast ones under the race detector, then seeded bugs, real Nx, attacks and crashes
 	$(GO) test -race -timeout $(TIMEOUT) ./...
 	GO=$(GO) .ci/cover 100 ./internal/trust/policy
+	GO=$(GO) $(GO) run .ci/conditions.go internal/trust/policy
 	$(MAKE) mutants
 	$(MAKE) e2e
 

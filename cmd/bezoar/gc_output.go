@@ -68,7 +68,7 @@ func (g *gcWriter) close(report admin.Collection) error {
 		fmt.Fprintf(g.w, "%d entries could not be deleted.\n", report.Failed)
 	}
 	if report.Lacking > 0 {
-		fmt.Fprintf(g.w, "The store is still %d bytes beyond the bound for the disk: what is left was used within the last two hours, or is trusted and within its own bound.\n", report.Lacking)
+		fmt.Fprintf(g.w, "The store is still %d bytes beyond the bound for the disk: what is left was used within the last two hours, is trusted and within its own bound, or lies in uploads that have not ended.\n", report.Lacking)
 	}
 	if report.AgesWait != "" {
 		fmt.Fprintf(g.w, "No entry goes for its age until %s: for more than three days nobody looked, so the clock may have been wrong.\n", harmless(report.AgesWait, ""))

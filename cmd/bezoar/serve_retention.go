@@ -78,6 +78,6 @@ func diskBounds(cfg *config.Config, dir *fs.Store) retention.Disk {
 	if _, err := dir.Room(); errors.Is(err, errors.ErrUnsupported) {
 		return d
 	}
-	d.MinFree, d.Free = int64(cfg.MinFree), dir.Room
+	d.MinFree, d.Free, d.Unfinished = int64(cfg.MinFree), dir.Room, dir.Unfinished
 	return d
 }

@@ -12,8 +12,12 @@ import (
 // ErrFull says that there was no slot in time.
 var ErrFull = errors.New("too many requests at once")
 
-// maxWaiting bounds those who wait for a slot of one kind, whoever they are.
-const maxWaiting = 256
+// maxWaiting bounds those who wait for a slot of one kind, whoever they are, and maxOthers those of them who are not trusted: however many groups they
+// come from, they leave the trusted room to wait.
+const (
+	maxWaiting = 256
+	maxOthers  = maxWaiting / 2
+)
 
 // Who asks for a slot.
 type Who struct {
@@ -49,8 +53,10 @@ type Slots struct {
 	groups     map[group]int // of those that are not trusted
 	waiting    []*waiter     // none of them fits now; in the order in which they came
 	queued     map[group]int
-	refused    [2]uint64 // others, trusted
-	last       time.Time // of the latest refusal
+	// othersQueued are those who wait and are not trusted.
+	othersQueued int
+	refused      [2]uint64 // others, trusted
+	last         time.Time // of the latest refusal
 }
 
 type group struct{ workspace, name string }
@@ -152,12 +158,15 @@ func subtract[K comparable](m map[K]int, key K) {
 
 // queue lets who wait, or returns nil where too many do. A group has no more waiting than it may hold.
 func (s *Slots) queue(who Who) *waiter {
-	if s.opts.Wait <= 0 || len(s.waiting) >= maxWaiting || !who.Trusted && s.queued[who.group()] >= s.perGroup {
+	if s.opts.Wait <= 0 || len(s.waiting) >= maxWaiting || !who.Trusted && (s.othersQueued >= maxOthers || s.queued[who.group()] >= s.perGroup) {
 		return nil
 	}
 	w := &waiter{who: who, ready: make(chan struct{})}
 	s.waiting = append(s.waiting, w)
 	s.queued[who.group()]++
+	if !who.Trusted {
+		s.othersQueued++
+	}
 	return w
 }
 
@@ -193,6 +202,9 @@ func (s *Slots) before(a, b Who) bool {
 
 func (s *Slots) remove(i int) {
 	subtract(s.queued, s.waiting[i].who.group())
+	if !s.waiting[i].who.Trusted {
+		s.othersQueued--
+	}
 	s.waiting = append(s.waiting[:i], s.waiting[i+1:]...)
 }
 

@@ -3,6 +3,7 @@ package admit
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -94,6 +95,57 @@ func TestManyScopes(t *testing.T) {
 	if _, err := s.Acquire(t.Context(), trusted); !errors.Is(err, ErrFull) {
 		t.Errorf("beyond all slots: %v", err)
 	}
+}
+
+// TestManyScopesInTheQueue leave room there for the trusted, who come next all the same.
+func TestManyScopesInTheQueue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := New(Options{Slots: 16, Wait: time.Hour})
+		ctx, cancel := context.WithCancel(t.Context())
+		var releases []func()
+		for range s.reserved {
+			release, err := s.Acquire(ctx, trusted)
+			if err != nil {
+				t.Fatal(err)
+			}
+			releases = append(releases, release)
+		}
+		let := make(chan struct{})
+		for i := range 10 * maxWaiting {
+			go func() {
+				if release, err := s.Acquire(ctx, Who{Workspace: "web", Group: fmt.Sprint("run/", i)}); err == nil {
+					<-let
+					release()
+				}
+			}()
+		}
+		synctest.Wait()
+		if s.others != 12 || s.othersQueued != maxOthers || len(s.waiting) != maxOthers {
+			t.Fatalf("%d others have slots, %d wait, of %d", s.others, s.othersQueued, len(s.waiting))
+		}
+		got := make(chan error)
+		go func() {
+			release, err := s.Acquire(ctx, trusted)
+			if err == nil {
+				defer release()
+			}
+			got <- err
+		}()
+		synctest.Wait()
+		releases[0]()
+		if err := <-got; err != nil {
+			t.Errorf("a trusted request behind a flood of scopes: %v", err)
+		}
+		cancel()
+		close(let)
+		for _, release := range releases[1:] {
+			release()
+		}
+		synctest.Wait()
+		if s.othersQueued != 0 || len(s.waiting) != 0 || s.others != 0 || s.trusted != 0 {
+			t.Errorf("something is left: %+v", s)
+		}
+	})
 }
 
 // TestWorkspaces: one alone may have everything; of several none may have it.

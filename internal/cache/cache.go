@@ -86,8 +86,16 @@ type Upload struct {
 	// Body is read to its end, but no further than Size bytes and one.
 	Body io.Reader
 	// Valid is asked right before the entry becomes visible, so that a credential that was revoked while its upload
-	// was under way writes nothing. Its error is returned as it is. Nil: nothing is asked.
+	// was under way writes nothing, and once more behind that, since a store may take long for it: then the entry is deleted again.
+	// Its error is returned as it is. Nil: nothing is asked.
 	Valid func() error
+}
+
+func (up *Upload) valid() error {
+	if up.Valid != nil {
+		return up.Valid()
+	}
+	return nil
 }
 
 // Put checks an upload while it streams in and stores it in the grant's scope.
@@ -130,15 +138,28 @@ func (c *Cache) Put(ctx context.Context, grant Grant, up Upload) (Entry, error) 
 		Created:  c.opts.Now().UTC(),
 		Producer: grant.Producer,
 	}
-	if up.Valid != nil {
-		if err := up.Valid(); err != nil {
-			return Entry{}, err
-		}
+	if err := up.valid(); err != nil {
+		return Entry{}, err
 	}
 	if err := c.commit(ctx, draft, record); err != nil {
 		return Entry{}, err
 	}
+	if err := up.valid(); err != nil {
+		return Entry{}, c.takeBack(ctx, key, err)
+	}
 	return Entry{key, record}, nil
+}
+
+// takeBack deletes an entry that was committed for a credential that was no longer good in the end, also if the client has left, and returns why.
+func (c *Cache) takeBack(ctx context.Context, key Key, reason error) error {
+	ctx, watch := c.within(context.WithoutCancel(ctx))
+	err := c.store.Delete(ctx, key)
+	_ = watch.stop()
+	if err != nil && !errors.Is(err, ErrNotExist) {
+		// The client is told no more of it; what is wrong with the store shows there.
+		return fmt.Errorf("%w; it is stored, and could not be deleted again", reason)
+	}
+	return reason
 }
 
 // receive streams the upload through the check into the draft.

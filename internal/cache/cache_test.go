@@ -145,6 +145,68 @@ func TestAnUploadThatIsNotWholeStoresNothing(t *testing.T) {
 	}
 }
 
+// slowCommit is a store whose commits tell when they are done.
+type slowCommit struct {
+	cache.Store
+	done   func()
+	failed error // what becomes of deletions
+}
+
+func (s *slowCommit) Create(ctx context.Context, k cache.Key) (cache.Draft, error) {
+	d, err := s.Store.Create(ctx, k)
+	return &slowDraft{d, s.done}, err
+}
+
+func (s *slowCommit) Delete(ctx context.Context, k cache.Key) error {
+	if err := errors.Join(s.failed, ctx.Err()); err != nil {
+		return err
+	}
+	return s.Store.Delete(ctx, k)
+}
+
+type slowDraft struct {
+	cache.Draft
+	done func()
+}
+
+func (d *slowDraft) Commit(ctx context.Context, r cache.Record) error {
+	defer d.done()
+	return d.Draft.Commit(ctx, r)
+}
+
+// TestARevocationDuringACommit: a bucket may take its time, and a credential that is revoked meanwhile leaves nothing behind.
+func TestARevocationDuringACommit(t *testing.T) {
+	revoked, down := errors.New("revoked"), errors.New("the bucket is down")
+	for name, tt := range map[string]struct {
+		failed error
+		left   int
+		says   string
+	}{
+		"":                             {nil, 0, "revoked"},
+		"it cannot be deleted again":   {down, 1, "revoked; it is stored, and could not be deleted again"},
+		"somebody else has deleted it": {cache.ErrNotExist, 1, "revoked"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			body := artifacttest.Typical(1)
+			ctx, leave := context.WithCancel(t.Context())
+			var now error
+			inner := mem.New()
+			store := &slowCommit{inner, func() { now = revoked; leave() }, tt.failed}
+			_, err := newCache(store).Put(ctx, trusted, cache.Upload{Hash: "1", Size: int64(len(body)), Body: bytes.NewReader(body), Valid: func() error { return now }})
+			if !errors.Is(err, revoked) || err.Error() != tt.says {
+				t.Errorf("got %v, want %q", err, tt.says)
+			}
+			left := 0
+			for range inner.List(t.Context(), "") {
+				left++
+			}
+			if left != tt.left {
+				t.Errorf("%d entries are left, want %d", left, tt.left)
+			}
+		})
+	}
+}
+
 type failing struct{ err error }
 
 func (f *failing) Read([]byte) (int, error) { return 0, f.err }

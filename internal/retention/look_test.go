@@ -123,9 +123,52 @@ func TestTrustedPaysForItself(t *testing.T) {
 	if got := reasons(w.look(t, retention.Limits{}, disk)); !cmp.Equal(got, []string{"trusted disk 1 10"}) {
 		t.Error(got)
 	}
-	disk.Free = func() (int64, error) { return 0, errors.New("no such disk") }
-	if _, err := w.runner(retention.Limits{}, disk).Look(t.Context(), retention.Request{}); err == nil || !strings.Contains(err.Error(), "no such disk") {
-		t.Error(err)
+	none := func() (int64, error) { return 0, errors.New("no such disk") }
+	for _, disk := range []retention.Disk{{MinFree: 1005, Free: none}, {MinFree: 1005, Free: disk.Free, Unfinished: none}} {
+		if _, err := w.runner(retention.Limits{}, disk).Look(t.Context(), retention.Request{}); err == nil || !strings.Contains(err.Error(), "no such disk") {
+			t.Error(err)
+		}
+	}
+}
+
+// TestUploadsUnderWayCostTrustedNothing: who begins uploads and does not end them fills the disk, and has no trusted entry go for it.
+func TestUploadsUnderWayCostTrustedNothing(t *testing.T) {
+	w := begun(t)
+	for i := range 20 {
+		w.put(key("trusted", fmt.Sprint(i)), 10)
+		w.put(key("pr/1", fmt.Sprint(i)), 1)
+	}
+	w.pass(t, day)
+	free, unfinished := int64(0), int64(100)
+	disk := retention.Disk{
+		MinFree: 90, Free: func() (int64, error) { return free, nil },
+		Unfinished: func() (int64, error) { // an upload ends in the midst of a look, and another one begins in the midst of the next
+			n := unfinished
+			unfinished = 100 - n
+			return n, nil
+		},
+	}
+	for range 2 {
+		report := w.look(t, retention.Limits{}, disk)
+		if w.left("trusted") == "" || report.Lacking != 90 {
+			t.Errorf("%+v", report)
+		}
+		for _, line := range report.Lines {
+			if line.Scope == "trusted" {
+				t.Errorf("trusted entries went for an upload that is under way: %+v", line)
+			}
+		}
+		unfinished = 100 - unfinished
+	}
+	// What is too much beside it, they pay.
+	unfinished = 0
+	disk.Unfinished = func() (int64, error) { return 70, nil }
+	if got := reasons(w.look(t, retention.Limits{}, disk)); !cmp.Equal(got, []string{"trusted disk 2 20"}) {
+		t.Error(got)
+	}
+	disk.MaxBytes = 150 // and what there must not be however much room there is
+	if got := reasons(w.look(t, retention.Limits{}, disk)); !cmp.Equal(got, []string{"trusted disk 3 30"}) {
+		t.Error(got)
 	}
 }
 

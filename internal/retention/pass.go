@@ -129,8 +129,9 @@ func (p *pass) pay(ctx context.Context, from []*holding, need int64, reason Reas
 }
 
 // makeRoom keeps the bound of the disk. Trusted scopes pay what would be too much if all others were empty, and not what could not be taken from those.
+// Nor do they pay for uploads to others that are under way: whoever begins uploads and does not end them could have any of their entries go.
 func (p *pass) makeRoom(ctx context.Context, trusted, others []*holding) error {
-	excess, err := p.excess(total(trusted) + total(others))
+	excess, unpaid, err := p.excess(total(trusted) + total(others))
 	if err != nil || excess <= 0 {
 		return err
 	}
@@ -138,29 +139,52 @@ func (p *pass) makeRoom(ctx context.Context, trusted, others []*holding) error {
 	if err := p.pay(ctx, others, min(excess, untrusted), DiskFull); err != nil {
 		return err
 	}
-	if err := p.pay(ctx, trusted, excess-untrusted, DiskFull); err != nil {
+	if err := p.pay(ctx, trusted, excess-unpaid-untrusted, DiskFull); err != nil {
 		return err
 	}
-	p.lacking, err = p.excess(total(trusted) + total(others))
+	p.lacking, _, err = p.excess(total(trusted) + total(others))
 	return err
 }
 
-// excess is how many bytes are too many.
-func (p *pass) excess(bytes int64) (excess int64, err error) {
+// excess is how many bytes are too many, and how many of them only because of uploads to untrusted scopes that are under way.
+func (p *pass) excess(bytes int64) (excess, unfinished int64, err error) {
 	if p.disk.MaxBytes > 0 {
-		excess = bytes - p.disk.MaxBytes
+		excess = max(0, bytes-p.disk.MaxBytes)
 	}
-	if p.disk.MinFree > 0 && p.disk.Free != nil {
-		free, err := p.disk.Free()
-		if err != nil {
-			return 0, fmt.Errorf("ask how much room the disk has: %w", err)
-		}
-		if p.dryRun {
-			free += p.bytes
-		}
-		excess = max(excess, p.disk.MinFree-free)
+	if p.disk.MinFree <= 0 || p.disk.Free == nil {
+		return excess, 0, nil
 	}
-	return max(0, excess), nil
+	// Uploads begin and end meanwhile. Those count that were there before or after.
+	before, err := p.unfinished()
+	if err != nil {
+		return 0, 0, err
+	}
+	free, err := p.disk.Free()
+	if err != nil {
+		return 0, 0, fmt.Errorf("ask how much room the disk has: %w", err)
+	}
+	after, err := p.unfinished()
+	if err != nil {
+		return 0, 0, err
+	}
+	if p.dryRun {
+		free += p.bytes
+	}
+	lacking := p.disk.MinFree - free
+	without := max(excess, lacking-max(before, after))
+	excess = max(excess, lacking)
+	return excess, excess - without, nil
+}
+
+func (p *pass) unfinished() (int64, error) {
+	if p.disk.Unfinished == nil {
+		return 0, nil
+	}
+	n, err := p.disk.Unfinished()
+	if err != nil {
+		return 0, fmt.Errorf("ask how much room uploads under way take: %w", err)
+	}
+	return n, nil
 }
 
 func total(all []*holding) (bytes int64) {

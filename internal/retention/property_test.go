@@ -25,7 +25,7 @@ var scopes = []string{"trusted", "pr/1", "pr/2", "run/3"}
 func actions(t *rapid.T) []action {
 	return rapid.SliceOfN(rapid.Custom(func(t *rapid.T) action {
 		return action{
-			kind: rapid.SampledFrom([]string{"put", "put", "put", "read", "pass", "look"}).Draw(t, "kind"),
+			kind: rapid.SampledFrom([]string{"put", "put", "put", "read", "upload", "pass", "look"}).Draw(t, "kind"),
 			key:  key(rapid.SampledFrom(scopes).Draw(t, "scope"), fmt.Sprint(rapid.IntRange(0, 9).Draw(t, "hash"))),
 			size: rapid.Int64Range(1, 100).Draw(t, "size"),
 			pass: time.Duration(rapid.OneOf(rapid.IntRange(1, 90), rapid.IntRange(1, 40*60)).Draw(t, "minutes")) * time.Minute,
@@ -53,10 +53,25 @@ type history struct {
 	disk   retention.Disk
 	used   map[cache.Key]time.Time // when an entry was really last used
 	made   map[cache.Key]time.Time
+	// uploads is what uploads to untrusted scopes hold that are under way.
+	uploads int64
+}
+
+// onDisk gives the history a disk of that size, with so much room as there has to be.
+func (h *history) onDisk(size, minFree int64) {
+	h.disk.MinFree = minFree
+	h.disk.Unfinished = func() (int64, error) { return h.uploads, nil }
+	h.disk.Free = func() (int64, error) {
+		free := size - h.uploads
+		for _, e := range h.entries {
+			free -= e.Size
+		}
+		return free, nil
+	}
 }
 
 func newHistory(t testingT, limits retention.Limits, disk retention.Disk) *history {
-	h := &history{begun(t), limits, disk, map[cache.Key]time.Time{}, map[cache.Key]time.Time{}}
+	h := &history{world: begun(t), limits: limits, disk: disk, used: map[cache.Key]time.Time{}, made: map[cache.Key]time.Time{}}
 	h.pass(t, 10*day) // uses count for longer than any bound
 	return h
 }
@@ -71,6 +86,10 @@ func (h *history) do(t testingT, a action) {
 		if h.has(a.key) {
 			h.read(a.key)
 			h.used[a.key] = h.now
+		}
+	case "upload":
+		if a.key.Scope != cache.Trusted {
+			h.uploads = 10 * a.size
 		}
 	case "pass":
 		h.pass(t, a.pass)
@@ -92,7 +111,7 @@ func (h *history) ages(k cache.Key) retention.Ages {
 // wantSpared: nothing is lost that was just used, or that no bound speaks of.
 func (h *history) wantSpared(t testingT, before map[cache.Key]string) {
 	t.Helper()
-	bounded := h.disk.MaxBytes > 0
+	bounded := h.disk.MaxBytes > 0 || h.disk.MinFree > 0
 	for k := range before {
 		if h.has(k) {
 			continue
@@ -180,6 +199,10 @@ func TestNonInterference(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		limits, disk := bounds(t)
 		with, without := newHistory(t, limits, disk), newHistory(t, limits, disk)
+		if size := rapid.SampledFrom([]int64{0, 200, 1000}).Draw(t, "size of the disk"); size > 0 {
+			with.onDisk(size, 50)
+			without.onDisk(size, 50)
+		}
 		for _, a := range append(actions(t), action{kind: "look"}) {
 			with.do(t, a)
 			if a.kind == "pass" || a.kind == "look" || a.key.Scope == cache.Trusted {

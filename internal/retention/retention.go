@@ -56,13 +56,15 @@ type Ages struct {
 }
 
 // Disk bounds the whole store. What is beyond it, untrusted scopes of all workspaces pay as with [Limits.UntrustedTotal]. Trusted ones pay only what would
-// be beyond it if there were no untrusted entry at all.
+// be beyond it if there were no untrusted entry at all, and no upload of one.
 type Disk struct {
 	// MaxBytes bounds what all entries hold together; 0 is no bound.
 	MaxBytes int64
 	// MinFree is how much room there has to be; 0 is none. Free tells how much there is; nil: MinFree means nothing.
 	MinFree int64
 	Free    func() (int64, error)
+	// Unfinished tells how much of the room is taken by uploads to untrusted scopes that are no entries yet. Nil: none is.
+	Unfinished func() (int64, error)
 }
 
 // Entry is what the ledger knows of an entry.

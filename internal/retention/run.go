@@ -92,7 +92,7 @@ func (r *Runner) judge(report Report, err error) {
 	case err != nil:
 		err = fmt.Errorf("entries beyond the bounds cannot be removed: %w", err)
 	case report.Lacking > 0:
-		err = fmt.Errorf("the store is %d bytes beyond the bound for the disk, and all that is left was used within the last two hours, or is of the trusted scope and within its bound: "+
+		err = fmt.Errorf("the store is %d bytes beyond the bound for the disk, and all that is left was used within the last two hours, is of the trusted scope and within its bound, or lies in uploads that have not ended: "+
 			"make the disk larger, the quotas smaller, or keep other files away from it", report.Lacking)
 	case report.Failed > 0:
 		err = fmt.Errorf("%d entries beyond the bounds could not be deleted: see the store's log", report.Failed)

@@ -242,6 +242,38 @@ func TestValid(t *testing.T) {
 	wantDenial(t, a.Valid(t.Context(), newMade("x", "web", Trusted).bearer(), "", cache.Grant{}), ErrUnknown)
 }
 
+// TestValidElsewhere: an upload that began where its credential is no longer good for is not kept, though the credential is good for another place.
+func TestValidElsewhere(t *testing.T) {
+	open := testSettings
+	open.PublicRead = true
+	everywhere := func(r *fakeRules) {
+		r.settings["default"], r.settings["web"] = open, open
+	}
+	b := newBench(t, nil, nil)
+	anonymous, err := b.Grant(t.Context(), "", "default")
+	if err != nil || anonymous.Write != cache.Trusted {
+		t.Fatal(anonymous, err)
+	}
+	b.setRules(newRules("p", everywhere))
+	wantDenial(t, b.Valid(t.Context(), "", "default", anonymous), ErrNoCredential)
+
+	identity := b.identity("kind", "main")
+	grant := b.mustGrant(identity)
+	for name, edit := range map[string]func(*cache.Grant){
+		"another workspace": func(g *cache.Grant) { g.Workspace = "library" },
+		"another scope":     func(g *cache.Grant) { g.Write = "pr/17" },
+	} {
+		began := grant
+		edit(&began)
+		if err := b.valid(identity, began); !errors.Is(err, ErrNotAllowed) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if err := b.valid(identity, grant); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestFixedTokens(t *testing.T) {
 	fixed := newMade("fixed", "web", Trusted)
 	fixed.Created = time.Time{}
@@ -278,16 +310,30 @@ func TestFixedTokens(t *testing.T) {
 		narrow := fixed.Token
 		narrow.Expires = start
 		wantDenial(t, pass(newTestAuthenticator(t, Options{Fixed: []Token{narrow}, Source: &fakeSource{tokens: []Token{fixed.Token}}})), ErrExpired)
+		recorded := fixed.Token
+		recorded.Expires = start.Add(time.Hour)
+		for _, both := range [][2]Token{{narrow, recorded}, {recorded, narrow}} {
+			wantDenial(t, pass(newTestAuthenticator(t, Options{Fixed: both[:1], Source: &fakeSource{tokens: both[1:]}})), ErrExpired)
+		}
+		narrow = fixed.Token
+		narrow.Access = Isolated
+		a := newTestAuthenticator(t, Options{Fixed: []Token{narrow}, Source: &fakeSource{tokens: []Token{fixed.Token}}})
+		if grant, err := a.Grant(t.Context(), fixed.bearer(), ""); err != nil || grant.Write == cache.Trusted {
+			t.Fatal(grant, err)
+		}
 	})
 
 	for name, edit := range map[string]func(*Token) []Token{
-		"twice":          func(t *Token) []Token { return []Token{*t, *t} },
-		"no hash":        func(t *Token) []Token { t.Hash = TokenHash{}; return []Token{*t} },
-		"another's id":   func(t *Token) []Token { t.ID = "0123456789ab"; return []Token{*t} },
-		"no access":      func(t *Token) []Token { t.Access = ""; return []Token{*t} },
-		"bad workspace":  func(t *Token) []Token { t.Workspace = "Web"; return []Token{*t} },
-		"no name":        func(t *Token) []Token { t.Name = ""; return []Token{*t} },
-		"two workspaces": func(t *Token) []Token { t.Workspace = "library"; return []Token{*t} },
+		"twice":                                  func(t *Token) []Token { return []Token{*t, *t} },
+		"no hash":                                func(t *Token) []Token { t.Hash = TokenHash{}; return []Token{*t} },
+		"another's id":                           func(t *Token) []Token { t.ID = "0123456789ab"; return []Token{*t} },
+		"no access":                              func(t *Token) []Token { t.Access = ""; return []Token{*t} },
+		"bad workspace":                          func(t *Token) []Token { t.Workspace = "Web"; return []Token{*t} },
+		"no name":                                func(t *Token) []Token { t.Name = ""; return []Token{*t} },
+		"two workspaces":                         func(t *Token) []Token { t.Workspace = "library"; return []Token{*t} },
+		"somebody's":                             func(t *Token) []Token { t.Access, t.Developer = Isolated, "jo"; return []Token{*t} },
+		"a developer who writes trusted entries": func(t *Token) []Token { t.Developer = "jo"; return []Token{*t} },
+		"a developer without a sound name":       func(t *Token) []Token { t.Access, t.Developer = Isolated, "jo/../x"; return []Token{*t} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			token := fixed.Token

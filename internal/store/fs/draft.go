@@ -83,6 +83,7 @@ func (d *draft) Write(p []byte) (int, error) {
 	}
 	n, err := d.file.Write(p)
 	d.size += int64(n)
+	d.count(int64(n))
 	if err != nil {
 		d.err = d.store.writeTrouble(fmt.Sprintf("write the entry %q", d.key), err)
 	}
@@ -96,6 +97,14 @@ func (d *draft) Abort() {
 	_ = d.file.Close()
 	_ = os.Remove(d.path) // what stays is cleaned when this process is dead
 	d.file = nil
+	d.count(-d.size)
+}
+
+// count adds bytes to those that [Store.Unfinished] tells, or takes them away.
+func (d *draft) count(n int64) {
+	if d.key.Scope != cache.Trusted {
+		d.store.others.Add(n)
+	}
 }
 
 func (d *draft) Commit(ctx context.Context, record cache.Record) error {

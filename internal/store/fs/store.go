@@ -61,6 +61,7 @@ type Store struct {
 	local   bool          // it lies on a disk of this machine
 	buffers sync.Pool     // *[verifyChunk]byte
 	drafts  atomic.Uint64 // counts drafts, for names
+	others  atomic.Int64  // bytes of drafts that are not for the trusted scope
 	looked  atomic.Int64  // when it was last seen to be there, in nanoseconds since 1970
 	gone    atomic.Pointer[error]
 	asides  sync.Mutex // one pruning of damaged/ at a time

@@ -79,7 +79,7 @@ func (s *Store) found(entry cache.Entry) bool {
 // takeOver makes an entry that the local store has pending.
 func (s *Store) takeOver(it *item, record cache.Record) {
 	it.size = record.Size
-	s.used.Add(it.size)
+	s.count(it.key, it.size)
 	now := s.opts.Now()
 	it.since = now.UnixNano()
 	if created := record.Created; created.Before(now) && created.After(time.Unix(0, 0)) {

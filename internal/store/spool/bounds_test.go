@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/bezoar-cache/bezoar/internal/cache"
 	"github.com/bezoar-cache/bezoar/internal/store/mem"
 	"github.com/bezoar-cache/bezoar/internal/store/storetest"
 )
@@ -52,6 +53,51 @@ func TestFull(t *testing.T) {
 		pass(2 * time.Hour)
 		if got := s.used.Load(); got != 0 {
 			t.Errorf("%d bytes are in use when all is sent", got)
+		}
+	})
+}
+
+// TestAFloodLeavesRoomForTrusted uploads, whatever it consists of: uploads that end, and those that do not.
+func TestAFloodLeavesRoomForTrusted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, l := newRemote(), mem.New()
+		r.put = hang
+		s := open(t, r, l, Options{MaxBytes: 1000, Stall: time.Hour})
+		other := func(scope, hash string) cache.Key {
+			return cache.Key{Workspace: cache.DefaultWorkspace, Scope: cache.Scope(scope), Hash: cache.Hash(hash)}
+		}
+		put(t, s, other("pr/1", "1"), storetest.Body(1, 500))
+		draft, err := s.Create(t.Context(), other("pr/2", "1"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := draft.Write(make([]byte, 250)); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := draft.Write([]byte("x")); n != 0 || !errors.Is(err, ErrFull) {
+			t.Errorf("write beyond three quarters: got %d, %v, want ErrFull", n, err)
+		}
+		if _, err := s.Create(t.Context(), other("pr/3", "1")); !errors.Is(err, ErrFull) {
+			t.Errorf("create beyond three quarters: got %v, want ErrFull", err)
+		}
+		put(t, s, storetest.Key("trusted"), storetest.Body(1, 250))
+		if _, err := s.Create(t.Context(), storetest.Key("more")); !errors.Is(err, ErrFull) {
+			t.Errorf("create beyond all: got %v, want ErrFull", err)
+		}
+		draft.Abort()
+		put(t, s, storetest.Key("more"), storetest.Body(1, 250))
+		if late, err := s.Create(t.Context(), other("pr/3", "1")); !errors.Is(err, ErrFull) {
+			late.Abort()
+			t.Errorf("create beyond all: got %v, want ErrFull", err)
+		}
+		if err := s.Delete(t.Context(), other("pr/1", "1")); err != nil {
+			t.Fatal(err)
+		}
+		put(t, s, other("pr/3", "1"), storetest.Body(1, 500))
+		r.set(nil, nil)
+		pass(2 * time.Hour)
+		if used, others := s.used.Load(), s.others.Load(); used != 0 || others != 0 {
+			t.Errorf("%d bytes are in use when all is sent, %d of them by others", used, others)
 		}
 	})
 }

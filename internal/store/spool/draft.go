@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/bezoar-cache/bezoar/internal/cache"
@@ -24,7 +25,7 @@ func (s *Store) Create(ctx context.Context, key cache.Key) (cache.Draft, error) 
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("begin the entry %q: %w", key, err)
 	}
-	if s.opts.MaxBytes > 0 && s.used.Load() >= s.opts.MaxBytes {
+	if s.full(key) {
 		return nil, s.refuse(key)
 	}
 	s.begin(key)
@@ -130,19 +131,53 @@ func (s *Store) has(ctx context.Context, key cache.Key) bool {
 // refuse says that the queue is full.
 func (s *Store) refuse(key cache.Key) error {
 	s.metrics.refused.Inc()
-	return fmt.Errorf("take the entry %q: %w (%d bytes, at most %d)", key, ErrFull, s.used.Load(), s.opts.MaxBytes)
+	return fmt.Errorf("take the entry %q: %w (%d bytes, at most %d, of which %d are for trusted uploads)",
+		key, ErrFull, s.used.Load(), s.opts.MaxBytes, s.opts.MaxBytes-s.mostOthers())
+}
+
+// mostOthers bounds what is not for the trusted scope.
+func (s *Store) mostOthers() int64 { return s.opts.MaxBytes - s.opts.MaxBytes/4 }
+
+// full reports whether nothing more fits.
+func (s *Store) full(key cache.Key) bool {
+	return s.opts.MaxBytes > 0 && (s.used.Load() >= s.opts.MaxBytes || key.Scope != cache.Trusted && s.others.Load() >= s.mostOthers())
 }
 
 // reserve takes n bytes of the queue's bound, before they are written.
-func (s *Store) reserve(n int64) bool {
+func (s *Store) reserve(key cache.Key, n int64) bool {
+	switch {
+	case s.opts.MaxBytes <= 0:
+		s.count(key, n)
+		return true
+	case key.Scope == cache.Trusted:
+		return add(&s.used, n, s.opts.MaxBytes)
+	case !add(&s.others, n, s.mostOthers()):
+		return false
+	case !add(&s.used, n, s.opts.MaxBytes):
+		s.others.Add(-n)
+		return false
+	}
+	return true
+}
+
+// add adds unless the sum would be more than most.
+func add(to *atomic.Int64, n, most int64) bool {
 	for {
-		used := s.used.Load()
-		if s.opts.MaxBytes > 0 && n > s.opts.MaxBytes-used {
+		now := to.Load()
+		if n > most-now {
 			return false
 		}
-		if s.used.CompareAndSwap(used, used+n) {
+		if to.CompareAndSwap(now, now+n) {
 			return true
 		}
+	}
+}
+
+// count adds bytes to what is in use, or takes them away.
+func (s *Store) count(key cache.Key, n int64) {
+	s.used.Add(n)
+	if key.Scope != cache.Trusted {
+		s.others.Add(n)
 	}
 }
 
@@ -164,7 +199,7 @@ func (d *draft) Write(p []byte) (int, error) {
 	if d.err != nil {
 		return 0, d.err
 	}
-	if !d.store.reserve(int64(len(p))) {
+	if !d.store.reserve(d.key, int64(len(p))) {
 		d.err = d.store.refuse(d.key)
 		return 0, d.err
 	}
@@ -180,7 +215,7 @@ func (d *draft) Abort() {
 	}
 	d.spent = true
 	d.inner.Abort()
-	d.store.used.Add(-d.reserved)
+	d.store.count(d.key, -d.reserved)
 	d.reserved = 0
 	d.store.end(d.key)
 }
@@ -213,7 +248,7 @@ func (d *draft) Commit(ctx context.Context, record cache.Record) error {
 	}
 	reserved := d.reserved
 	d.reserved = 0
-	d.store.used.Add(record.Size - reserved)
+	d.store.count(d.key, record.Size-reserved)
 	err = d.store.bring(ctx, it, record.Size)
 	switch {
 	case err == nil, errors.Is(err, cache.ErrExist):

@@ -85,7 +85,7 @@ func (s *Store) seat(key cache.Key, as state) *item {
 func (s *Store) unseat(it *item) {
 	s.hide(it)
 	delete(s.items, it.key)
-	s.used.Add(-it.size)
+	s.count(it.key, -it.size)
 	if !s.listed {
 		s.left[it.key] = struct{}{}
 	}

@@ -71,7 +71,8 @@ type Options struct {
 	// is acknowledged only when the remote store has it. Before an upload's body is taken, there is a look at the remote store in any
 	// case, of a second at most, and none for a while if it did not answer.
 	Wait time.Duration
-	// MaxBytes bounds the bytes of bodies in the queue, those of uploads under way included. Zero: no bound.
+	// MaxBytes bounds the bytes of bodies in the queue, those of uploads under way included. A quarter is for the trusted scope alone, so that no flood of
+	// others keeps trusted uploads out. Zero: no bound.
 	MaxBytes int64
 	// MaxAge is how long an acknowledged entry is tried to be sent. Older ones are given up and deleted. Zero: for ever.
 	MaxAge time.Duration
@@ -98,8 +99,8 @@ type Store struct {
 	log     *slog.Logger
 	metrics *metrics
 
-	// used counts the bytes of bodies: those in the queue and those that drafts have reserved.
-	used atomic.Int64
+	// used counts the bytes of bodies: those in the queue and those that drafts have reserved. others are those of them that are not for the trusted scope.
+	used, others atomic.Int64
 	// moved counts signs of progress of all sends, and their ends.
 	moved atomic.Int64
 	// idle says that nothing is in the queue for sure, so that most calls need no lock.

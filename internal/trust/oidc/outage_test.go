@@ -224,6 +224,11 @@ func TestConfigure(t *testing.T) {
 		refused(t, v, iss.Sign(claims(object{"iss": other})), ErrAudience)
 		taken(t, v, iss.Sign(claims(object{"iss": other, "aud": "https://moved.example.com"})))
 
+		// The keys of an issuer that stays are not those of the place that they are to come from now.
+		v.Configure(ours, []Issuer{{URL: other, Keys: iss.URL + "/nothing-here"}})
+		synctest.Wait()
+		refused(t, v, iss.Sign(claims(object{"iss": other})), ErrUnavailable)
+
 		iss.SetOutage(oidctest.Hangs)
 		v.Configure(ours, []Issuer{{URL: iss.URL}})
 		synctest.Wait()
@@ -232,7 +237,7 @@ func TestConfigure(t *testing.T) {
 		if err := v.Degraded(); err != nil {
 			t.Errorf("degraded for an issuer that is no longer named: %v", err)
 		}
-		wantLines(t, log, "cannot be fetched", 0)
+		wantLines(t, log, "cannot be fetched", 1) // from where there is nothing
 		refused(t, v, iss.Sign(claims()), ErrIssuer)
 	})
 }

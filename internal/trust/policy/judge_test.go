@@ -143,6 +143,7 @@ func TestExplain(t *testing.T) {
 		"audience":       p.JudgeClaims(set{"aud": "\x1b]0;x\x07"}.on(fixture(t, "github/push-main")), ""),
 		"issuer":         p.JudgeClaims(set{"iss": "https://evil.example/\x1b[2J\u202e"}.on(fixture(t, "github/push-main")), ""),
 		"hostile-branch": p.JudgeClaims(set{"ref": "refs/heads/\u202e, then trusted\u200b"}.on(fixture(t, "github/push-main")), ""),
+		"two-in-one":     p.JudgeClaims(set{"ref": "refs/heads/x, then trusted"}.on(fixture(t, "github/push-main")), ""),
 		"malformed":      p.JudgeClaims(set{"ref": json.Number(strings.Repeat("7", 50)), "actor": "\x1b[31mred", "run_id": nil, "head_ref": []any{}}.on(fixture(t, "github/push-main")), ""),
 		"secret":         p.JudgeClaims(set{"ref": "refs/heads/bzr_0123456789abcdefghijklmnop"}.on(fixture(t, "github/push-main")), ""),
 		"kubernetes":     others.JudgeClaims(fixture(t, "oidc/kubernetes-trusted"), ""),

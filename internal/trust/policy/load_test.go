@@ -100,6 +100,25 @@ func TestNoSecretIsShown(t *testing.T) {
 	}
 }
 
+// TestBlocksOfTwoKindsDoNotCollide: each has issuers and scopes of its own.
+func TestBlocksOfTwoKindsDoNotCollide(t *testing.T) {
+	hub, lab, other := &github{RepositoryID: "1"}, &gitlab{ProjectID: "1"}, &oidc{Name: "a"}
+	for _, pair := range [][2]provider{{hub, lab}, {hub, other}, {lab, hub}, {lab, other}, {other, hub}, {other, lab}} {
+		if f := pair[0].collides(pair[1]); f != nil {
+			t.Errorf("%s and %s: %v", pair[0].kind(), pair[1].kind(), f)
+		}
+	}
+}
+
+// TestAProblemWithoutAPlace is told all the same.
+func TestAProblemWithoutAPlace(t *testing.T) {
+	d := decoder{name: "p.yaml", at: map[string]strictyaml.Position{}}
+	d.reportAt("workspaces.web", &flaw{"is wrong", "make it right"})
+	if got := d.problems.Error(); got != "p.yaml: workspaces.web: is wrong; make it right" {
+		t.Error(got)
+	}
+}
+
 // TestFingerprint: what a policy means is the same for all ways to write it, and another one for any other meaning.
 func TestFingerprint(t *testing.T) {
 	base := parse(t, read(t, examples+"policy.yaml"))

@@ -84,6 +84,25 @@ func TestMatrix(t *testing.T) {
 		}
 	}
 
+	// What a pattern of branches is not for.
+	released := githubPolicy(t, "branches: [main, release/*], require: {ref_protected: true}", "")
+	releasedLab := gitlabPolicy(t, "branches: [release/*]", "")
+	for base, p := range map[string]*Policy{"github/push-main": released, "gitlab/push-main": releasedLab} {
+		claim := map[*Policy]string{released: "ref", releasedLab: "ref_path"}[p]
+		check(row{base + " of the pattern", p, set{claim: "refs/heads/release/1"}.on(fixture(t, base)), isTrusted, ""})
+		for _, ref := range []string{
+			"release/1", "heads/release/1", "/refs/heads/release/1", "refs/tags/release/1", "refs/pull/release/1", "refs/remotes/release/1", "REFS/HEADS/release/1", "refs/heads", "refs/heads/", "refs%2Fheads%2Frelease%2F1",
+			"refs/heads/release", "refs/heads/release/", "refs/heads/release//1", "refs/heads/release/1/", "refs/heads/release/1/2", "refs/heads//release/1", "refs/heads/release%2F1", "refs/heads/Release/1", "refs/heads/xrelease/1",
+			"refs/heads/x/release/1", "refs/heads/refs/heads/release/1", "refs/heads/releases/1", "refs/heads/release\u2215/1", "refs/heads/\u0433elease/1",
+		} {
+			want := denied
+			if strings.HasPrefix(ref, "refs/heads/") {
+				want = own("branch/" + ref)
+			}
+			check(row{base + " of the pattern with " + ref, p, set{claim: ref}.on(fixture(t, base)), want, ""})
+		}
+	}
+
 	// Claims that are missing, or of another type.
 	for base, needed := range map[string][]string{
 		"github/push-main": {"repository_id", "repository_owner_id", "event_name", "ref", "ref_type", "run_id", "ref_protected", "runner_environment"},
