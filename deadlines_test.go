@@ -14,7 +14,7 @@ var timed = map[string][]string{
 	"header-timeout":   {"internal/server TestHeadersThatDoNotEnd"},
 	"idle-timeout":     {"internal/server TestAnIdleConnectionEnds", "internal/server TestAConnectionRestsForItsTime"},
 	"stall-timeout":    {"internal/server TestUploadsHaveToMove", "internal/server TestDownloadsHaveToMove"},
-	"store-timeout":    {"internal/cache TestNobodyWaitsForAStoreForever", "internal/cache TestAStoreThatGetsOnIsWaitedFor", "internal/store/bucket TestNoAnswer", "internal/store/bucket TestALineThatDrips"},
+	"store-timeout":    {"internal/cache TestNobodyWaitsForAStoreForever", "internal/cache TestAStoreThatGetsOnIsWaitedFor", "internal/store/hot TestASmallArtifactThatHangsHoldsNobody", "internal/store/bucket TestNoAnswer", "internal/store/bucket TestALineThatDrips"},
 	"breaker-probe":    {"internal/store/breaker TestACircuitOpensAndCloses"},
 	"slot-wait":        {"internal/admit TestAWaitHasAnEnd"},
 	"write-wait":       {"internal/store/spool TestSentLate"},

@@ -138,16 +138,16 @@ func (k *Keeper) round(ctx context.Context, always bool) {
 	if k.broken.Load() != nil {
 		return // what was found stays as it is, for those who look into it
 	}
-	ctx, cancel := context.WithTimeout(ctx, roundTimeout)
+	inTime, cancel := context.WithTimeout(ctx, roundTimeout)
 	defer cancel()
-	err := k.look(ctx, always)
+	err := k.look(inTime, always)
 	if b, ok := errors.AsType[*Break](err); ok {
 		err = fmt.Errorf("the audit log is broken: somebody changed it in the ledger, or it was restored while this server ran: %w", b)
 		k.broken.Store(&err)
 		k.log.Error("the audit log is broken, and is not sealed any more: see 'bezoar audit verify'", "row", b.Seq, "kind", string(b.Kind), "error", b.Text)
 		return
 	}
-	if err != nil && ctx.Err() == nil {
+	if err != nil && ctx.Err() == nil { // else the end of the server was the trouble
 		err = fmt.Errorf("the audit log cannot be sealed: %w", err)
 		k.trouble.Store(&err)
 		return

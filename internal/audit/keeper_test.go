@@ -201,3 +201,23 @@ func TestAKeeperWaitsForTheLedger(t *testing.T) {
 		stop()
 	})
 }
+
+// TestAKeeperTellsOfALedgerThatHangs: a look that comes to no end in its time is trouble, too.
+func TestAKeeperTellsOfALedgerThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		chain := &fakeChain{}
+		grow(t, chain, 1)
+		chain.set(nil, true)
+		k, _, stop := keep(t, chain, KeeperOptions{Keys: testKeys("a")})
+		pass(roundTimeout + time.Second)
+		if err := k.Degraded(); !errors.Is(err, context.DeadlineExceeded) {
+			t.Error(err)
+		}
+		chain.set(nil, false)
+		pass(roundTimeout + lookAgain)
+		if err := k.Degraded(); err != nil || len(chain.seals) != 1 {
+			t.Errorf("%v, %d seals", err, len(chain.seals))
+		}
+		stop()
+	})
+}

@@ -76,12 +76,12 @@ func (n *lane) stop() {
 	}
 }
 
-// cut breaks the connections that are still at work.
+// cut breaks the connections that are still at work. It does not wait for any: who is sending a file may hang, in the operating system.
 func (n *lane) cut() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for c := range n.conns {
-		_ = c.Conn.Close()
+		go c.Conn.Close()
 		c.mu.Lock()
 		if c.cancel != nil {
 			c.cancel()

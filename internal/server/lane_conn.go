@@ -154,7 +154,11 @@ func (c *laneConn) answer(q *laneRequest) (again bool) {
 		return false
 	}
 	c.busy, c.used, c.cancel = true, true, cancel
+	// From here on until the answer is sent, which is after the handler is done: net/http takes the connection for one that rests.
+	running := &c.lane.server.running
+	running.begin()
 	c.mu.Unlock()
+	defer running.end()
 	defer func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()

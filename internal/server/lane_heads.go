@@ -50,6 +50,7 @@ type heads struct {
 	mu    sync.RWMutex
 	known map[string]*head
 	until time.Time
+	end   *time.Timer // forgets them then, also when nobody asks
 }
 
 // get is nil for headers that are not known.
@@ -67,8 +68,21 @@ func (h *heads) get(headers []byte) *head {
 func (h *heads) add(headers []byte, value *head) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if now := time.Now(); len(h.known) >= mostHeads || now.After(h.until) {
+	if now := time.Now(); h.known == nil || len(h.known) >= mostHeads || now.After(h.until) {
 		h.known, h.until = make(map[string]*head), now.Add(headsTime)
+		if h.end == nil {
+			h.end = time.AfterFunc(headsTime, h.forget)
+		} else {
+			h.end.Reset(headsTime)
+		}
 	}
 	h.known[string(headers)] = value
+}
+
+func (h *heads) forget() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !time.Now().Before(h.until) { // else the timer was set anew meanwhile
+		h.known = nil
+	}
 }

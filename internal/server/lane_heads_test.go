@@ -10,6 +10,12 @@ import (
 	"github.com/bezoar-cache/bezoar/internal/artifact/artifacttest"
 )
 
+func (h *heads) count() int {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return len(h.known)
+}
+
 // TestHeadsAreFew, and none is used for long.
 func TestHeadsAreFew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -20,18 +26,22 @@ func TestHeadsAreFew(t *testing.T) {
 			if got := h.get(headers); got == nil || got.host != fmt.Sprint(i) {
 				t.Fatalf("%d: %+v", i, got)
 			}
-			if len(h.known) > mostHeads {
-				t.Fatalf("%d heads are kept", len(h.known))
+			if h.count() > mostHeads {
+				t.Fatalf("%d heads are kept", h.count())
 			}
 		}
 		last := fmt.Appendf(nil, "Host: %d\r\n\r\n", 10*mostHeads-1)
 		<-time.After(headsTime + time.Second)
+		synctest.Wait()
 		if h.get(last) != nil {
 			t.Error("it is used too long")
 		}
+		if h.count() != 0 {
+			t.Errorf("%d heads are still kept", h.count())
+		}
 		h.add([]byte("Host: a\r\n\r\n"), &head{host: "a"})
-		if len(h.known) != 1 {
-			t.Errorf("%d heads are kept", len(h.known))
+		if h.count() != 1 {
+			t.Errorf("%d heads are kept", h.count())
 		}
 	})
 }
@@ -40,11 +50,7 @@ func TestHeadsAreFew(t *testing.T) {
 func TestOnlyGoodHeadsAreKept(t *testing.T) {
 	f := newFixture(t)
 	f.want(http.StatusOK, http.MethodPut, "/v1/cache/1", artifacttest.Typical(1))
-	kept := func() int {
-		f.server.lane.heads.mu.RLock()
-		defer f.server.lane.heads.mu.RUnlock()
-		return len(f.server.lane.heads.known)
-	}
+	kept := f.server.lane.heads.count
 	const begun = 1 // that of the upload, which is kept behind its answer
 	for deadline := time.After(10 * time.Second); kept() < begun; {
 		select {

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -17,11 +18,12 @@ type laneWriter struct {
 	body    *laneBody // of the request
 	head    bool      // the request is a HEAD: the body is dropped
 	header  http.Header
-	buf     []byte // the head, until it is sent
-	written bool   // the head was made
-	status  int    // that is in it
-	left    int64  // of the announced length
-	end     bool   // the connection ends with this answer
+	buf     []byte  // the head, and what is sent with it, until that is done
+	lent    *[]byte // what buf is of; nil between requests
+	written bool    // the head was made
+	status  int     // that is in it
+	left    int64   // of the announced length
+	end     bool    // the connection ends with this answer
 	err     error
 }
 
@@ -33,17 +35,17 @@ var (
 // together is the most that is copied to be sent with the head in one go.
 const together = 64 << 10
 
+// answers lends the room for an answer while it is made: a connection that rests holds none.
+var answers = sync.Pool{New: func() any { return new([]byte) }}
+
 func (w *laneWriter) reset(q *laneRequest) {
 	header := w.header
 	if header == nil {
 		header = http.Header{}
 	}
 	clear(header)
-	buf := w.buf[:0]
-	if cap(buf) > together { // a connection that rests holds little
-		buf = nil
-	}
-	*w = laneWriter{conn: q.conn, body: &q.body, head: q.r.Method == http.MethodHead, end: q.r.Close, header: header, buf: buf}
+	lent := answers.Get().(*[]byte)
+	*w = laneWriter{conn: q.conn, body: &q.body, head: q.r.Method == http.MethodHead, end: q.r.Close, header: header, buf: (*lent)[:0], lent: lent}
 }
 
 // Header implements [http.ResponseWriter].
@@ -171,6 +173,9 @@ func (w *laneWriter) finish() bool {
 		w.WriteHeader(http.StatusOK)
 	}
 	w.flush()
+	*w.lent = w.buf
+	answers.Put(w.lent)
+	w.buf, w.lent = nil, nil
 	return w.err == nil && !w.end && (w.head || w.left == 0)
 }
 

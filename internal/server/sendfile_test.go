@@ -161,3 +161,40 @@ func TestPartsOfFiles(t *testing.T) {
 		t.Errorf("the file's offset has moved to %d, %v", at, err)
 	}
 }
+
+// TestAFileThatTheKernelDoesNotSend is read and written instead, as the net package does with others.
+func TestAFileThatTheKernelDoesNotSend(t *testing.T) {
+	const name = "/proc/self/auxv" // it can be read at any offset, and is of no kind that can be sent
+	want, err := os.ReadFile(name)
+	if err != nil {
+		t.Skip(err)
+	}
+	file, err := os.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	client, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	conn, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	part := &cache.FileRange{File: file, N: int64(len(want))}
+	n, err := newStallConn(conn, 10*time.Second, 1).ReadFrom(part)
+	_ = conn.Close()
+	if n != int64(len(want)) || err != nil || part.N != 0 {
+		t.Errorf("%d bytes of %d were sent, %v", n, len(want), err)
+	}
+	if got, err := io.ReadAll(client); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("%d bytes of %d came, %v", len(got), len(want), err)
+	}
+}

@@ -212,7 +212,7 @@ func (s *Server) Shutdown(ctx context.Context, delay, timeout time.Duration) err
 			return nil
 		}
 	}
-	s.api.Close()
+	go s.api.Close() // it waits for who is sending a file that hangs
 	s.lane.cut()
 	// Their handlers still run, and have drafts to drop.
 	grace, stop := context.WithTimeout(context.WithoutCancel(ctx), cutGrace)

@@ -128,11 +128,20 @@ func (c *stallConn) sendPart(part *cache.FileRange) (written int64, err error) {
 		written += n
 		part.Off += n
 		part.N -= n
+		if n == 0 && isNotSent(err) {
+			n, err := io.Copy(struct{ io.Writer }{c}, part)
+			return written + n, err
+		}
 		if err != nil && !c.slow(n, size, err) || n == 0 {
 			return written, err
 		}
 	}
 	return written, nil
+}
+
+// isNotSent says that the kernel does not send a file of this kind, or no file at all.
+func isNotSent(err error) bool {
+	return errors.Is(err, errors.ErrUnsupported) || errors.Is(err, syscall.EINVAL)
 }
 
 // writeMore is Write for what comes right before something else: the kernel may send them together.

@@ -51,6 +51,13 @@ func (f *file) release() {
 	}
 }
 
+// leave is release for who must not wait: to close a file that was deleted gives its room free, for which the disk may take its time, or hang.
+func (f *file) leave() {
+	if f.users.Add(-1) == 0 {
+		go f.obj.Close()
+	}
+}
+
 const (
 	fileShards = 16
 	// mostFiles is more artifacts than are asked for by many within the time that they are fresh.
@@ -161,7 +168,7 @@ func (s *files) count() (n int) {
 func (d *fileShard) remove(key cache.Key) {
 	if f := d.open[key]; f != nil {
 		delete(d.open, key)
-		f.release()
+		f.leave() // others wait for the lock
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -44,6 +45,7 @@ type store struct {
 	opts  Options
 	shelf *shelf
 	files *files
+	left  atomic.Int64 // reads that nobody waits for any more
 }
 
 // New returns a store that is inner, with copies of its small artifacts in memory. Each was read to its end and found whole before it was kept, its
@@ -111,7 +113,7 @@ func (s *store) peekFile(key cache.Key) (*cache.Object, bool) {
 		return nil, false
 	}
 	if s.opts.Gone(f.entry) || !f.body.Unchanged() {
-		f.release()
+		f.leave()
 		s.files.drop(key)
 		return nil, false
 	}
@@ -144,13 +146,12 @@ func (s *store) Open(ctx context.Context, key cache.Key) (*cache.Object, error) 
 		s.files.put(f, beganFile)
 		return s.fileObject(f), nil
 	}
-	defer obj.Close()
 	it := s.shelf.find(key)
-	if it == nil || !same(it.entry.Record, obj.Record) {
-		if it, err = read(obj); err != nil {
-			s.drop(key)
-			return nil, err
-		}
+	if it != nil && same(it.entry.Record, obj.Record) {
+		obj.Close()
+	} else if it, err = s.readInTime(ctx, obj); err != nil {
+		s.drop(key)
+		return nil, err
 	}
 	// From when the store was asked, however long it took.
 	it.until.Store(asked.Add(s.opts.Fresh).UnixNano())

@@ -1,6 +1,7 @@
 package hot
 
 import (
+	"context"
 	"crypto/sha256"
 	"fmt"
 	"hash/maphash"
@@ -42,6 +43,50 @@ func read(obj *cache.Object) (*item, error) {
 		return nil, err
 	}
 	return &item{entry: obj.Entry, body: body, aside: obj.SetAside != nil}, nil
+}
+
+// maxLeft bounds the reads that were left behind: each holds a thread of the operating system.
+const maxLeft = 64
+
+// readInTime is read, and closes the object. It is left behind when ctx ends before it is done: a disk that hangs minds no context.
+func (s *store) readInTime(ctx context.Context, obj *cache.Object) (*item, error) {
+	if ctx.Done() == nil || obj.InMemory {
+		defer obj.Close()
+		return read(obj)
+	}
+	if n := s.left.Load(); n >= maxLeft {
+		go obj.Close()
+		return nil, fmt.Errorf("read the entry %q: %d reads of others hang", obj.Key, n)
+	}
+	type answer struct {
+		it       *item
+		err      error
+		panicked any
+	}
+	came := make(chan answer, 1)
+	go func() {
+		var a answer
+		defer func() {
+			a.panicked = recover() // one that nobody recovers would end the server
+			came <- a
+		}()
+		defer obj.Close()
+		a.it, a.err = read(obj)
+	}()
+	select {
+	case a := <-came:
+		if a.panicked != nil {
+			panic(a.panicked)
+		}
+		return a.it, a.err
+	case <-ctx.Done():
+	}
+	s.left.Add(1)
+	go func() {
+		defer s.left.Add(-1)
+		<-came
+	}()
+	return nil, fmt.Errorf("read the entry %q: %w", obj.Key, context.Cause(ctx))
 }
 
 const shards = 64
