@@ -100,6 +100,7 @@ func (b *Breaker) Run(ctx context.Context) {
 	b.workers.begin()
 	defer b.workers.end()
 	var running sync.WaitGroup
+	running.Go(func() { b.workers.trim(ctx) })
 	for _, c := range b.circuits {
 		if c.probe != nil {
 			running.Go(func() { b.probe(ctx, c) })

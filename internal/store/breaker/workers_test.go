@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/bezoar-cache/bezoar/internal/cache"
 	"github.com/bezoar-cache/bezoar/internal/store/mem"
@@ -48,6 +49,44 @@ func TestWorkersAreUsedAgainAndEnd(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestACrowdLeavesNoWorkersBehind has many calls at once, and then one now and then.
+func TestACrowdLeavesNoWorkersBehind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		var w workers
+		w.begin()
+		var trimming sync.WaitGroup
+		trimming.Go(func() { w.trim(ctx) })
+		crowd := make(chan struct{})
+		for range maxIdle {
+			w.do(func() { <-crowd })
+		}
+		close(crowd)
+		synctest.Wait()
+		if len(w.idle) != maxIdle {
+			t.Errorf("%d workers wait after a crowd, want %d", len(w.idle), maxIdle)
+		}
+		for range 25 {
+			<-time.After(3 * time.Second)
+			done := make(chan struct{})
+			w.do(func() { close(done) })
+			<-done
+		}
+		synctest.Wait()
+		if len(w.idle) != 1 {
+			t.Errorf("%d workers wait, want the one that has something to do", len(w.idle))
+		}
+		<-time.After(2 * trimEvery)
+		synctest.Wait()
+		if len(w.idle) != 0 {
+			t.Errorf("%d workers wait after a minute without any call", len(w.idle))
+		}
+		cancel()
+		trimming.Wait()
+		w.end()
+	})
 }
 
 // TestNoCallIsLostAtTheEnd is for the race detector as well.
