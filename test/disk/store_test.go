@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/bezoar-cache/bezoar/test/bezoar"
 	"github.com/bezoar-cache/bezoar/test/disk/faulty"
@@ -41,6 +42,7 @@ func TestStoreDirectory(t *testing.T) {
 			}
 
 			mend := c.fault(t, dir, s)
+			<-time.After(time.Second) // until then what was read before comes from a file that is still open
 			for range 2 {
 				b.want("PUT", b.put("c"), http.StatusForbidden)
 				b.want("GET", b.get("a"), c.get)

@@ -3,6 +3,7 @@
 package drill_test
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"net/http"
@@ -98,6 +99,7 @@ func TestReplicas(t *testing.T) {
 func TestWhatWaitsInASpool(t *testing.T) {
 	c, storage := newReplicas(t, "--write-wait", "0s")
 	reader, victim := c.token(t, "reader", "read"), c.token(t, "laptop", "trusted")
+	c.closed(t)
 	eventually(t, c.servers, victim, http.StatusNotFound, "nothing")
 	bad, holder := hashes("bad", 20), c.servers[:1]
 	storage.Pause(t)
@@ -108,6 +110,7 @@ func TestWhatWaitsInASpool(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	cmd := c.binary.Command(ctx, "purge", "--token", victim.ID, "--revoke", "--yes")
+	cmd.Stderr = &said{t: t}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -129,4 +132,12 @@ func TestWhatWaitsInASpool(t *testing.T) {
 	wantText(t, c.desk.run(t, "undo", "PURGE="+purges[0].ID), `: 20 entries are back\.`)
 	eventually(t, c.servers, reader, http.StatusOK, bad[0])
 	want(t, c.servers, reader, http.StatusOK, bad)
+}
+
+// said logs what a command says.
+type said struct{ t *testing.T }
+
+func (s *said) Write(text []byte) (int, error) {
+	s.t.Logf("%s", bytes.TrimSpace(text))
+	return len(text), nil
 }

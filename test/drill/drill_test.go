@@ -71,11 +71,18 @@ func (c *company) token(t *testing.T, name, access string) bezoar.Token {
 	return token
 }
 
+// closed returns when each server knows that there is a token. Until then they are open, to those who have one as well, and what is uploaded is nobody's.
+func (c *company) closed(t *testing.T) {
+	t.Helper()
+	eventually(t, c.servers, bezoar.Token{Secret: "made-up"}, http.StatusUnauthorized, "nothing")
+}
+
 // drill has so many entries of honest builds.
 func drill(t *testing.T, c *company, honest int) {
 	reader, victim := c.token(t, "reader", "read"), c.token(t, "laptop", "trusted")
 	good, bad := hashes("good", honest), hashes("bad", stolen)
 	seed(t, c.backend, c.records, c.keyFile, good)
+	c.closed(t)
 	eventually(t, c.servers, victim, http.StatusNotFound, "nothing") // the token is known
 	upload(t, c.servers, victim, bad)
 	awaitKnown(t, c.records, victim, stolen)
