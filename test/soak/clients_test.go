@@ -10,6 +10,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"os"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -81,6 +82,8 @@ func (w *world) do(method string, e *entry, body io.Reader, size int) (status in
 		return 0, nil, err
 	}
 	req.ContentLength = int64(size)
+	late := time.AfterFunc(longest*2/3, w.stacks)
+	defer late.Stop()
 	resp, err := web.Do(req)
 	if err != nil {
 		return 0, nil, err
@@ -88,6 +91,25 @@ func (w *world) do(method string, e *entry, body io.Reader, size int) (status in
 	defer resp.Body.Close()
 	got, err = io.ReadAll(resp.Body)
 	return resp.StatusCode, got, err
+}
+
+// stacks keeps what the server's goroutines are at, once: whoever waits for so long may wait for what nobody knows of.
+func (w *world) stacks() {
+	w.once.Do(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), longest/2)
+		defer cancel()
+		_, text, err := bezoar.Do(ctx, "GET", w.profile+"/debug/pprof/goroutine?debug=2", nil)
+		if err != nil {
+			text = []byte(err.Error())
+		}
+		f, err := os.CreateTemp("", "soak-stacks-*.txt")
+		if err != nil {
+			return
+		}
+		defer f.Close()
+		_, _ = f.Write(text)
+		w.result.had("an answer took 20 seconds, and " + f.Name() + " has what the server was at")
+	})
 }
 
 func (w *world) put(e *entry, body []byte) {

@@ -30,6 +30,7 @@ type world struct {
 	weather *weather
 	result  *result
 
+	once   sync.Once // stacks
 	mu     sync.Mutex
 	server *bezoar.Server
 }
