@@ -122,24 +122,11 @@ func TestPartsOfFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer file.Close()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
 	for _, c := range []struct{ off, n, sent int64 }{
 		{0, 0, 0}, {0, 1, 1}, {5, 1000, 1000}, {0, stallChunk, stallChunk}, {1, stallChunk + 1, stallChunk + 1}, {0, 600_000, 600_000}, {599_000, 2000, 1000}, {700_000, 5, 0},
 	} {
 		t.Run(strconv.FormatInt(c.off, 10)+"+"+strconv.FormatInt(c.n, 10), func(t *testing.T) {
-			client, err := net.Dial("tcp", l.Addr().String())
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer client.Close()
-			conn, err := l.Accept()
-			if err != nil {
-				t.Fatal(err)
-			}
+			client, conn := connected(t)
 			s := newStallConn(conn, 10*time.Second, 1)
 			go func() {
 				defer conn.Close()
@@ -162,39 +149,22 @@ func TestPartsOfFiles(t *testing.T) {
 	}
 }
 
-// TestAFileThatTheKernelDoesNotSend is read and written instead, as the net package does with others.
-func TestAFileThatTheKernelDoesNotSend(t *testing.T) {
-	const name = "/proc/self/auxv" // it can be read at any offset, and is of no kind that can be sent
-	want, err := os.ReadFile(name)
-	if err != nil {
-		t.Skip(err)
-	}
-	file, err := os.Open(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer file.Close()
+// connected returns both ends of a connection over the loopback. The test ends the client's.
+func connected(t *testing.T) (client, conn net.Conn) {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	client, err := net.Dial("tcp", l.Addr().String())
+	client, err = net.Dial("tcp", l.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer client.Close()
-	conn, err := l.Accept()
+	t.Cleanup(func() { client.Close() })
+	conn, err = l.Accept()
 	if err != nil {
 		t.Fatal(err)
 	}
-	part := &cache.FileRange{File: file, N: int64(len(want))}
-	n, err := newStallConn(conn, 10*time.Second, 1).ReadFrom(part)
-	_ = conn.Close()
-	if n != int64(len(want)) || err != nil || part.N != 0 {
-		t.Errorf("%d bytes of %d were sent, %v", n, len(want), err)
-	}
-	if got, err := io.ReadAll(client); err != nil || !bytes.Equal(got, want) {
-		t.Errorf("%d bytes of %d came, %v", len(got), len(want), err)
-	}
+	return client, conn
 }
